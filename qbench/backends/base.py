@@ -1,0 +1,109 @@
+"""What a backend is: an engine that runs a format on a device. The only folder that names a vendor.
+
+A leaf imports its engine inside `engine()` and nowhere else, so that listing stays quick, and so that a
+worker holds one engine and no other.
+"""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from qbench.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+
+    from qbench.formats.artifact import Artifact
+    from qbench.records import Evidence, State
+
+BACKENDS: Registry[type[Backend]] = Registry("backend", "qbench.backends")
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceProbe:
+    """What one device can do with this engine; `absent` says why where it cannot be used at all."""
+
+    device: str
+    absent: str | None = None
+    abilities: tuple[str, ...] = ()  # number formats with kernels of their own: fp32, bf16, int8
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What the engine here is and can do; made once by a child process and kept."""
+
+    backend: str
+    version: str
+    devices: tuple[DeviceProbe, ...]
+    absent: str | None = None  # why the whole engine is missing
+
+    def on(self, device: str) -> DeviceProbe:
+        """Return the answer for one device."""
+        if self.absent:
+            return DeviceProbe(device, self.absent)
+        known = (probe for probe in self.devices if probe.device == device)
+        return next(known, DeviceProbe(device, f"{self.backend} has no {device} device"))
+
+
+@dataclass(frozen=True, slots=True)
+class KernelProof:
+    """Which kernels ran, counted in the engine and not in the file."""
+
+    low_bit: int  # multiply-accumulate kernels in the format that the artifact's state names
+    other: int  # multiply-accumulate kernels in 32-bit float
+    evidence: tuple[Evidence, ...]
+
+
+class Session(abc.ABC):
+    """A loaded model that answers."""
+
+    @abc.abstractmethod
+    def run(self, inputs: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
+        """Return the outputs, batch first, in the model's order. This is the timed call."""
+
+    @abc.abstractmethod
+    def prove(self, inputs: dict[str, np.ndarray]) -> KernelProof:
+        """Run once under the engine's own profiler and count the kernels that ran."""
+
+    @property
+    @abc.abstractmethod
+    def clock_ns(self) -> Callable[[], int]:
+        """Return the clock to time calls with; the real one everywhere but in the fake engine."""
+
+
+class Backend(abc.ABC):
+    """An engine. Leaves are final and stateless."""
+
+    about: ClassVar[str]
+    runs: ClassVar[frozenset[str]]
+    distribution: ClassVar[str]  # whose version identifies the engine
+    for_tests: ClassVar[bool] = False  # hidden from `--hw all`; a suite may still name it
+
+    @abc.abstractmethod
+    def engine(self) -> object:
+        """Import the engine, with its telemetry switched off, and return it.
+
+        Raises:
+            ImportError: it is not installed.
+        """
+
+    @abc.abstractmethod
+    def probe(self) -> Probe:
+        """Ask the engine what is here; called in a process of its own."""
+
+    @abc.abstractmethod
+    def refuses(self, state: State, probe: DeviceProbe) -> str | None:
+        """Return why this state has no kernels on this device, or None where it can run."""
+
+    @abc.abstractmethod
+    def load(self, artifact: Artifact, device: str, threads: int) -> Session:
+        """Return a session on the device.
+
+        Raises:
+            NotAvailable: the engine took another device than was asked for.
+            Exception: whatever the engine says of a model that it refuses.
+        """

@@ -1,0 +1,107 @@
+"""PyTorch, eager: torch.export programs, operator by operator, without a compiler."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from qbench.backends.base import BACKENDS, Backend, DeviceProbe, KernelProof, Probe, Session
+from qbench.records import Evidence, Float, State
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from qbench.formats.artifact import Artifact
+
+MACS = ("convolution", "addmm", "mm", "bmm", "linear")
+DTYPES = {"fp32": "torch.float32", "bf16": "torch.bfloat16", "fp16": "torch.float16"}
+
+
+@BACKENDS.register("torch_eager")
+class TorchEager(Backend):
+    """Runs torch.export programs."""
+
+    about: ClassVar[str] = "PyTorch without a compiler: exported programs on CPU and CUDA"
+    runs: ClassVar[frozenset[str]] = frozenset({"exported"})
+    distribution: ClassVar[str] = "torch"
+
+    def engine(self) -> Any:
+        """Import torch."""
+        import torch
+
+        return torch
+
+    def probe(self) -> Probe:
+        """List the devices."""
+        try:
+            torch = self.engine()
+        except ImportError as error:
+            return Probe("torch_eager", "", (), f"torch is not installed ({error})")
+        absent = None
+        if not Path("/dev/nvidiactl").exists():
+            absent = "no NVIDIA device on this machine (there is no /dev/nvidiactl)"
+        elif not torch.cuda.is_available():
+            absent = f"torch {torch.__version__} cannot use the NVIDIA device: install a CUDA build of torch"
+        abilities = ("fp32", "bf16", "fp16")
+        devices = (DeviceProbe("cpu", None, abilities), DeviceProbe("cuda", absent, abilities))
+        return Probe("torch_eager", torch.__version__, devices)
+
+    def refuses(self, state: State, probe: DeviceProbe) -> str | None:
+        """Return why there are no kernels for this state."""
+        if isinstance(state, Float) and state.dtype not in probe.abilities:
+            return f"torch has no {state.dtype} kernels on {probe.device}"
+        return None
+
+    def load(self, artifact: Artifact, device: str, threads: int) -> Session:
+        """Load the program; see Backend.load."""
+        return TorchSession(self.engine(), artifact, device, threads)
+
+
+class TorchSession(Session):
+    """An exported program as a module."""
+
+    def __init__(self, torch: Any, artifact: Artifact, device: str, threads: int) -> None:
+        """Load the program onto the device."""
+        torch.set_num_threads(threads)
+        self._torch, self._device, self._state = torch, device, artifact.state
+        self._names = [spec.name for spec in artifact.inputs]
+        self._module = torch.export.load(artifact.path).module().to(device)
+
+    def _tensors(self, inputs: dict[str, np.ndarray]) -> list[Any]:
+        return [self._torch.from_numpy(inputs[name]).to(self._device) for name in self._names]
+
+    def run(self, inputs: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
+        """Run once, the copies to and from the device included."""
+        with self._torch.inference_mode():
+            outputs = self._module(*self._tensors(inputs))
+            outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+            return tuple(output.float().cpu().numpy() for output in outputs)
+
+    def prove(self, inputs: dict[str, np.ndarray]) -> KernelProof:
+        """Watch every dispatched operator and note the element type that its weight has."""
+        from torch.utils._python_dispatch import TorchDispatchMode
+
+        ran: Counter[tuple[str, str]] = Counter()
+
+        class Watch(TorchDispatchMode):
+            def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
+                name = func.name().removeprefix("aten::").split(".")[0].lstrip("_")
+                if name in MACS:
+                    ran[name, str(args[1].dtype)] += 1
+                return func(*args, **(kwargs or {}))
+
+        with self._torch.no_grad(), Watch():
+            self._module(*self._tensors(inputs))
+        wanted = DTYPES[self._state.dtype] if isinstance(self._state, Float) else "torch.int8"
+        low = sum(n for (_, dtype), n in ran.items() if dtype == wanted and wanted != DTYPES["fp32"])
+        other = sum(n for (_, dtype), n in ran.items() if dtype == DTYPES["fp32"])
+        evidence = tuple(Evidence(f"operator {name} in {dtype}", str(n)) for (name, dtype), n in sorted(ran.items()))
+        return KernelProof(low, other, evidence)
+
+    @property
+    def clock_ns(self) -> Callable[[], int]:
+        """Return the real clock."""
+        return time.perf_counter_ns

@@ -1,0 +1,31 @@
+"""Where qbench keeps things. The environment is read here and nowhere else below the command line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """Return the folder of rendered data, prepared artifacts and probe answers; made on demand.
+
+    `QBENCH_CACHE` wins, then `XDG_CACHE_HOME`, then `~/.cache`. It is always safe to delete.
+    """
+    chosen = os.environ.get("QBENCH_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qbench"
+
+
+def data_files(kind: str) -> list[Path]:
+    """Return the folders in which `suites` or `hardware_profiles` are looked for, first wins.
+
+    The user's working folder comes first, then the checkout that this package lies in, then the copy
+    inside an installed wheel.
+    """
+    package = Path(__file__).parent
+    found: list[Path] = []
+    for folder in (Path.cwd() / kind, package.parent / kind, package / "shipped" / kind):
+        if folder.is_dir() and folder.resolve() not in [f.resolve() for f in found]:
+            found.append(folder)
+    return found

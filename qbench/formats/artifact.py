@@ -1,0 +1,119 @@
+"""An Artifact: a model in one format and one state, with what made it. The thing everything else acts on.
+
+Formats are names, so that a plug-in may bring its own; the ones that qbench itself speaks:
+
+    torch     a live torch.nn.Module, in memory only
+    exported  a torch.export program (`model.pt2` by torch.export.save)
+    onnx      an ONNX file, external data beside it
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from qbench.errors import BadFile
+from qbench.records import ArtifactSpec, Float, State
+from qbench.wire import from_plain, to_plain
+
+MANIFEST = "artifact.json"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One input or output: its name, element type and shape, None where a dimension is free."""
+
+    name: str
+    dtype: str  # numpy's name: float32, int64
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LineageStep:
+    """One hop that made the artifact, what it cost when it was made, and the versions that did it."""
+
+    hop: str
+    kind: str  # edge or technique
+    wall_s: float
+    peak_memory_bytes: int
+    versions: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A model in one format and one state.
+
+    `module` is set for the live format `torch` only; every other is the file at `path` with its neighbours in
+    the same folder. What the float source answers for a few fixed inputs lies beside it (reference.py).
+    """
+
+    format: str
+    state: State
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    path: Path | None = None
+    module: Any = None
+    lineage: tuple[LineageStep, ...] = ()
+
+
+def save(artifact: Artifact, folder: Path, spec: ArtifactSpec) -> None:
+    """Write the manifest beside the artifact's file, whole or not at all."""
+    raw = to_plain(replace(artifact, module=None, path=None))
+    raw["file"] = artifact.path.name if artifact.path else None
+    raw["spec"] = to_plain(spec)
+    temporary = folder / (MANIFEST + ".new")
+    temporary.write_text(json.dumps(raw, indent=1))
+    os.replace(temporary, folder / MANIFEST)
+
+
+def load(folder: Path) -> Artifact:
+    """Return the artifact that `save` described in this folder.
+
+    Raises:
+        BadFile: the manifest or the file that it names is missing or torn.
+    """
+    try:
+        raw = json.loads((folder / MANIFEST).read_text())
+        name = raw.pop("file")
+        raw.pop("spec")
+        path = folder / name
+        if not path.is_file():
+            raise FileNotFoundError(name)
+        raw |= {"path": str(path), "module": None}
+        return from_plain(Artifact, raw)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadFile(
+            f"the prepared artifact in {folder} cannot be read: {error}",
+            fix="delete that folder; the next run prepares it again",
+        ) from error
+
+
+def float_state(state: State) -> bool:
+    """Tell whether the state computes in 32-bit float: the one whose outputs must meet the source's."""
+    return isinstance(state, Float) and state.dtype == "fp32"
+
+
+def files(folder: Path) -> list[Path]:
+    """Return what a deployment must carry: every file of the folder except qbench's own notes."""
+    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("artifact."))
+
+
+def file_size_bytes(folder: Path) -> int:
+    """Return the bytes of everything needed to run."""
+    return sum(path.stat().st_size for path in files(folder))
+
+
+def compressed_size_bytes(folder: Path) -> int:
+    """Return the bytes of the same files, each through zlib at level 6."""
+    total = 0
+    for path in files(folder):
+        packer = zlib.compressobj(6)
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                total += len(packer.compress(block))
+        total += len(packer.flush())
+    return total

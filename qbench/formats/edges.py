@@ -1,0 +1,107 @@
+"""The known conversions between formats, and which states survive each of them.
+
+An edge writes its product into a folder of its own; libraries are imported inside, so that the planner can
+read this table without any of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from qbench.formats.artifact import Artifact, TensorSpec
+from qbench.formats.reference import keep_reference
+from qbench.records import Float, State
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One conversion: what it takes and gives, whose versions decide it, and what it cannot carry."""
+
+    name: str
+    takes: str
+    gives: str
+    provider: str  # distribution names, separated by spaces
+    survives: Callable[[State], bool]
+    convert: Callable[[Artifact, Path], Artifact]
+
+
+def _any_float(state: State) -> bool:
+    return isinstance(state, Float)
+
+
+def _fp32(state: State) -> bool:
+    return isinstance(state, Float) and state.dtype == "fp32"
+
+
+def export(artifact: Artifact, folder: Path) -> Artifact:
+    """Trace a live module into a torch.export program with a free batch dimension.
+
+    Raises:
+        Exception: whatever torch.export says of a module that it cannot trace.
+    """
+    import torch
+
+    keep_reference(artifact, folder)
+    example = tuple(
+        torch.zeros([2 if size is None else size for size in spec.shape], dtype=getattr(torch, spec.dtype))
+        for spec in artifact.inputs
+    )
+    batch = torch.export.Dim("batch")
+    shapes = tuple({axis: batch for axis, size in enumerate(spec.shape) if size is None} for spec in artifact.inputs)
+    with torch.no_grad():
+        program = torch.export.export(artifact.module.eval(), example, dynamic_shapes=shapes)
+    path = folder / "model.pt2"
+    torch.export.save(program, path)
+    return replace(artifact, format="exported", path=path, module=None)
+
+
+def to_onnx(artifact: Artifact, folder: Path) -> Artifact:
+    """Translate an exported program into ONNX, one file unless it is too large for one."""
+    import onnx
+    import torch
+
+    program: Any = torch.onnx.export(
+        torch.export.load(artifact.path),
+        dynamo=True,
+        input_names=[spec.name for spec in artifact.inputs],
+        output_names=[spec.name for spec in artifact.outputs],
+        verbose=False,
+    )
+    path = folder / "model.onnx"
+    program.save(str(path))
+    model = onnx.load(path)
+    # Shapes noted for intermediate values go stale when a quantizer transposes a weight: onnxruntime's own
+    # quantize_dynamic then stops with a shape-inference error (seen with onnxruntime 1.31).
+    del model.graph.value_info[:]
+    onnx.save(model, path)
+    return replace(artifact, format="onnx", path=path)
+
+
+EDGES: tuple[Edge, ...] = (
+    Edge("export", "torch", "exported", "torch", _any_float, export),
+    Edge("to_onnx", "exported", "onnx", "torch onnx onnxscript", _fp32, to_onnx),
+)
+
+
+def named(name: str) -> Edge:
+    """Return the edge of this name."""
+    return next(edge for edge in EDGES if edge.name == name)
+
+
+def onnx_signature(path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """Return the inputs and outputs of an ONNX file, free dimensions as None."""
+    import onnx
+
+    graph = onnx.load(path, load_external_data=False).graph
+    stored = {tensor.name for tensor in graph.initializer}
+
+    def spec(value: Any) -> TensorSpec:
+        tensor = value.type.tensor_type
+        shape = tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim)
+        return TensorSpec(value.name, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name, shape)
+
+    inputs = tuple(spec(value) for value in graph.input if value.name not in stored)
+    return inputs, tuple(spec(value) for value in graph.output)

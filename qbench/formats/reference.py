@@ -1,0 +1,77 @@
+"""What the float source answers for a few fixed inputs, kept beside the artifact made from it.
+
+An engine whose float outputs do not meet these is wrong, however fast it is: openvino 2026.4.1 answers with
+errors of 5 on one chain of matrix multiplications (see docs/methodology.md), and nobody would know.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qbench.errors import BadFile
+
+if TYPE_CHECKING:
+    from qbench.formats.artifact import Artifact, TensorSpec
+
+NAME = "artifact.reference.npz"
+COUNT = 8  # inputs: enough to meet every code path of a batch, cheap enough for every score
+
+
+def reference_inputs(specs: tuple[TensorSpec, ...]) -> dict[str, np.ndarray]:
+    """Return fixed inputs: standard normal where floating, zeros elsewhere; free dimensions are the batch."""
+    rng = np.random.default_rng(0)
+    inputs = {}
+    for spec in specs:
+        shape = [COUNT if size is None else size for size in spec.shape]
+        values = rng.standard_normal(shape) if spec.dtype.startswith("float") else np.zeros(shape)
+        inputs[spec.name] = values.astype(spec.dtype)
+    return inputs
+
+
+def keep_reference(artifact: Artifact, folder: Path) -> None:
+    """Ask a live torch module and keep its answers, computed in 32-bit float whatever its own format."""
+    import torch
+
+    inputs = reference_inputs(artifact.inputs)
+    with torch.no_grad():
+        answers = artifact.module(*(torch.from_numpy(array) for array in inputs.values()))
+    write_reference(folder, inputs, (answers if isinstance(answers, tuple) else (answers,))[0].float().numpy())
+
+
+def write_reference(folder: Path, inputs: dict[str, np.ndarray], outputs: np.ndarray) -> None:
+    """Keep inputs with the outputs that belong to them."""
+    np.savez(folder / NAME, outputs=outputs, **{f"in_{name}": array for name, array in inputs.items()})
+
+
+def pass_on_reference(before: Path, folder: Path) -> None:
+    """Copy the float source's answers along to the product of a further hop."""
+    if (before / NAME).is_file() and not (folder / NAME).exists():
+        shutil.copyfile(before / NAME, folder / NAME)
+
+
+def read_reference(folder: Path) -> tuple[dict[str, np.ndarray], np.ndarray] | None:
+    """Return inputs and the float source's outputs, or None where the source could not be asked.
+
+    Raises:
+        BadFile: the file is torn.
+    """
+    if not (folder / NAME).is_file():
+        return None
+    try:
+        with np.load(folder / NAME) as kept:
+            inputs = {name[3:]: kept[name] for name in kept.files if name.startswith("in_")}
+            return inputs, kept["outputs"]
+    except (OSError, ValueError, KeyError) as error:
+        raise BadFile(f"{folder / NAME} cannot be read: {error}", fix="delete that folder and run again") from error
+
+
+def relative_error(outputs: np.ndarray, reference: np.ndarray) -> float:
+    """Return the largest difference over the reference's range; infinite where shapes or numbers are broken."""
+    if outputs.shape != reference.shape or not np.isfinite(outputs).all():
+        return float("inf")
+    span = float(np.ptp(reference)) or 1.0
+    return float(np.abs(outputs.astype(np.float64) - reference).max()) / span

@@ -1,0 +1,44 @@
+"""Judgements on a measured cell, made where the cell is measured. Each says what is wrong and what to do."""
+
+from __future__ import annotations
+
+from qbench.records import Verdict
+
+COLLAPSE = 0.5  # share of the float network's lead over chance below which a network has collapsed
+
+
+def collapsed(accuracy: float, float_accuracy: float, chance: float) -> Verdict | None:
+    """Return the verdict on a network that has lost more than half of its lead over guessing.
+
+    An absolute rule, whatever any reference file says: a public reference file holds 0.2475 as the expected
+    accuracy of a network whose float form has 0.8107.
+    """
+    lead = float_accuracy - chance
+    if lead <= 0 or (accuracy - chance) / lead >= COLLAPSE:
+        return None
+    return Verdict(
+        "collapsed",
+        f"accuracy {accuracy:.1%} against {float_accuracy:.1%} in float with {chance:.1%} by guessing: "
+        "more than half of what the network knew is gone; quantize fewer layers or per channel",
+    )
+
+
+def not_finite(bad: int, total: int) -> Verdict | None:
+    """Return the verdict on outputs that hold NaN or infinity."""
+    if not bad:
+        return None
+    return Verdict(
+        "collapsed",
+        f"{bad} of {total} answers hold NaN or infinity: a range overflowed; look at the calibration data",
+    )
+
+
+def not_steady(steady: bool, warmup_s: float) -> Verdict | None:
+    """Return the verdict on a window that began while calls were still getting faster or slower."""
+    if steady:
+        return None
+    return Verdict(
+        "not_steady",
+        f"calls still drifted after {warmup_s:.1f} s of warm-up: close other programs, or take a profile with a "
+        "longer warm-up (--profile standard)",
+    )

@@ -1,0 +1,75 @@
+"""The catalogue of metrics. A metric owns its unit, its direction, its meaning and how it is stored."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What a number is, wherever it is shown."""
+
+    name: str
+    unit: Literal["s", "B", "J", "nat", "dB", "1"]
+    better: Literal["lower", "higher", "neither"]
+    means: str  # the sentence printed under every table that shows it
+    stored: Literal["plain", "ns", "bits", "counts", "f32"] = "plain"
+    needs_native: bool = False  # True: says nothing where integers are only simulated
+    short: str = ""  # the column's head, where the name is too long for one
+
+
+CATALOGUE = {
+    m.name: m
+    for m in (
+        # score
+        Metric("correct", "1", "higher", "Per sample: was the first answer right?", "bits", short="accuracy"),
+        Metric("prediction", "1", "neither", "Per sample: the first answer, as a class number.", "counts"),
+        Metric(
+            "kl_divergence", "nat", "lower",
+            "Per sample: Kullback-Leibler divergence of the answer's distribution from the float model's, "
+            "on the same engine.", "f32", short="KL",
+        ),
+        Metric(
+            "sqnr", "dB", "higher",
+            "Signal to quantization noise: power of the float outputs over the power of the difference.",
+            short="SQNR",
+        ),
+        Metric(
+            "reference_error", "1", "lower",
+            "Largest difference to the outputs that the float source model gave, over their range.",
+        ),
+        # proof
+        Metric("covered_weights", "B", "lower", "Bytes that the weights covered by the technique take now."),
+        Metric("covered_float", "B", "neither", "Bytes that the same weights took in 32-bit float."),
+        Metric("model_float", "B", "neither", "Bytes that all weights of the network took in 32-bit float."),
+        Metric("covered_macs", "1", "higher", "Multiply-accumulates of one inference over covered weights."),
+        Metric("model_macs", "1", "neither", "Multiply-accumulates of one inference, all layers."),
+        Metric(
+            "low_bit_kernels", "1", "higher",
+            "Multiply-accumulate kernels that ran in the technique's own format, counted in the engine.",
+        ),
+        Metric("other_kernels", "1", "lower", "Multiply-accumulate kernels that ran in 32-bit float."),
+        # size and cost
+        Metric("file_size", "B", "lower", "Everything needed to run: graph, weights, external data.", short="size"),
+        Metric("compressed_size", "B", "lower", "The same files, compressed (zlib, level 6)."),
+        Metric("prepare_time", "s", "lower", "Time to make the file from the source model, all hops.", "ns"),
+        Metric("quantize_time", "s", "lower", "The part of it that the technique itself took.", "ns"),
+        Metric("prepare_memory", "B", "lower", "Peak resident memory of the process that made the file."),
+        # deployment
+        Metric("load_time", "s", "lower", "From file to a session that can answer.", "ns", True, short="load"),
+        Metric("first_inference", "s", "lower", "The first call, cold.", "ns", True, short="first call"),
+        Metric(
+            "peak_memory", "B", "lower",
+            "Peak resident memory of a process that imported only its engine, loaded the file and answered.",
+            needs_native=True, short="peak memory",
+        ),
+        Metric("engine_memory", "B", "neither", "The same process, after importing its engine alone."),
+        # timing
+        Metric("latency", "s", "lower", "One call with one batch, one stream.", "ns", True),
+        Metric("energy", "J", "lower", "Energy per inference.", needs_native=True),
+        Metric("anchor", "s", "lower", "A fixed kernel that no code under test can change.", "ns"),
+        # witnesses of a noisy minute
+        Metric("involuntary_switches", "1", "lower", "Times the kernel took the processor away during the window."),
+        Metric("steal", "s", "lower", "Processor time that the hypervisor gave to others during the window."),
+        Metric("load_average", "1", "lower", "Load average over one minute when the window ended."),
+    )
+}

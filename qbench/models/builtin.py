@@ -1,0 +1,73 @@
+"""The offline zoo: networks trained by `python -m qbench.models.train`, their weights inside the package."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from qbench.errors import BadFile
+from qbench.models import resnet
+from qbench.models.base import MODELS, Model
+from qbench.records import Choice, Float
+
+if TYPE_CHECKING:
+    from qbench.formats.artifact import Artifact
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True, slots=True)
+class ZooModel(Model):
+    """A trained network: an architecture from a transformers config, and the weights for one data set."""
+
+    name: str
+    dataset: str
+    about: str
+    format: ClassVar[str] = "torch"
+
+    @property
+    def task(self) -> Choice:
+        """Return the classification of its own data set."""
+        return Choice("image_classification", (("dataset", self.dataset),))
+
+    @property
+    def weights(self) -> Path:
+        """Return where its weights are."""
+        return WEIGHTS / f"{self.name}.safetensors"
+
+    def content(self) -> str:
+        """Digest the weight file and the code that builds the network; see Model.content."""
+        try:
+            digest = hashlib.sha256(self.weights.read_bytes())
+        except OSError as error:
+            raise BadFile(
+                f"the weights of {self.name} cannot be read: {self.weights}: {error.strerror}",
+                fix=f"restore the file from the package, or train it: python -m qbench.models.train {self.name}",
+            ) from error
+        digest.update(Path(resnet.__file__).read_bytes())
+        return digest.hexdigest()[:16]
+
+    def load(self) -> Artifact:
+        """Build the network and fill in the weights; see Model.load."""
+        from qbench.formats.artifact import Artifact, TensorSpec
+
+        shape = resnet.SHAPES[self.name]
+        network = resnet.build(shape)
+        resnet.load_weights(network, self.weights)
+        side = shape.side
+        return Artifact(
+            format=self.format,
+            state=Float(),
+            inputs=(TensorSpec("pixel_values", "float32", (None, 3, side, side)),),
+            outputs=(TensorSpec("logits", "float32", (None, shape.num_labels)),),
+            module=network.eval(),
+        )
+
+
+for zoo_model in (
+    ZooModel("resnet-digits", "digits", "residual network on real handwritten digits, 32x32: the smoke test"),
+    ZooModel("resnet-glyphs", "glyphs", "residual network on letters and digits in many fonts, 64x64"),
+):
+    MODELS.register(zoo_model.name)(zoo_model)

@@ -1,0 +1,44 @@
+"""How thoroughly to measure: the four profiles of docs/methodology.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qbench.errors import UnknownName
+from qbench.registry import did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Rounds, windows and limits. Few and short: `quick`; what reports are made of: `standard`."""
+
+    name: str
+    rounds: int
+    window_s: float
+    warmup_cap_s: float
+    max_scored: int
+    all_seeds: bool  # score further calibration seeds too
+    one_thread: bool  # the gate compares single-threaded windows: spread 1.9 % instead of 16 % (methodology)
+    fresh_servers: bool  # restart the fork servers every round: a new address layout each
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile("quick", 3, 1.0, 2.0, 1_000, all_seeds=False, one_thread=False, fresh_servers=False),
+        Profile("standard", 8, 2.0, 10.0, 1_000_000, all_seeds=True, one_thread=False, fresh_servers=True),
+        Profile("gate", 12, 1.0, 10.0, 1_000_000, all_seeds=False, one_thread=True, fresh_servers=True),
+        Profile("rigorous", 12, 10.0, 10.0, 1_000_000, all_seeds=True, one_thread=False, fresh_servers=True),
+    )
+}
+
+
+def profile_named(name: str) -> Profile:
+    """Return the profile.
+
+    Raises:
+        UnknownName: there is none of that name.
+    """
+    if name not in PROFILES:
+        raise UnknownName(f"no profile is called {name!r}", fix=did_you_mean(name, list(PROFILES)))
+    return PROFILES[name]

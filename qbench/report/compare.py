@@ -1,0 +1,239 @@
+"""One cell against another: its fp32 on the same engine, and the best float cell of any engine."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from qbench.records import Measurement
+from qbench.report.derive import not_timed
+from qbench.report.figures import Absent, Figure, Value, figure
+from qbench.report.join import Joined, evidence, sought, why_missing
+from qbench.stats import (
+    Interval,
+    Paired,
+    Ratios,
+    agreement,
+    paired,
+    ratio_by_round,
+    ratio_of_groups,
+    share_interval,
+    verdict,
+)
+from qbench.units import text
+
+LIMIT = -0.01  # accuracy may fall by one percentage point; the page states it
+COMPARED = (
+    "accuracy_difference", "detectable", "p_value", "flips", "agreement", "size_ratio", "memory_ratio",
+    "speedup", "ratio_spread", "break_even",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Whether accuracy holds, and on what grounds.
+
+    `unjudged`: the task gives nothing to judge by. `incomparable`: a score is missing or saw other examples.
+    """
+
+    outcome: Literal["pass", "fail", "inconclusive", "unjudged", "incomparable"]
+    text: str
+
+
+def without_baseline(reason: str) -> dict[str, Value]:
+    """Return every compared figure as absent for this reason."""
+    return dict.fromkeys(COMPARED, Absent(reason))
+
+
+def compared_figures(
+    entry: Joined, own: Mapping[str, Value], base: Joined, base_own: Mapping[str, Value]
+) -> tuple[dict[str, Value], Judgement, Ratios | None]:
+    """Return the figures against fp32 on the same engine, the judgement on accuracy, every round's ratio."""
+    figures = dict(own_ratio("size_ratio", "file_size", own, base_own))
+    figures |= own_ratio("memory_ratio", "peak_memory", own, base_own)
+    answers, judgement = _answers(entry, base)
+    figures |= answers
+    speed, ratios = _speed(entry, base)
+    figures |= speed
+    figures["break_even"] = _break_even(entry, own, figures["speedup"])
+    return figures, judgement, ratios
+
+
+def own_ratio(name: str, of: str, own: Mapping[str, Value], base: Mapping[str, Value]) -> dict[str, Value]:
+    """Return one figure over the same figure of a baseline."""
+    top, bottom = own[of], base[of]
+    if isinstance(top, Absent):
+        return {name: top}
+    if isinstance(bottom, Absent):
+        return {name: Absent(f"the baseline has none: {bottom.reason}")}
+    kind = "exact" if top.interval == bottom.interval == "exact" else "single"
+    n = min(top.n, bottom.n)
+    return {name: Figure(top.value / bottom.value, "ratio", n, top.of, top.lines + bottom.lines, kind)}
+
+
+def _same_data(entry: Joined, base: Joined) -> str | None:
+    """Return why two scores must not be compared, or None where both saw the same examples."""
+    own, other = evidence(entry.score, "data id"), evidence(base.score, "data id")
+    if own is None or other is None:
+        return "no data id was recorded, so the examples may differ"
+    if own != other:
+        return f"scored on other examples than its baseline: data id {own} against {other}"
+    return None
+
+
+def _answers(entry: Joined, base: Joined) -> tuple[dict[str, Value], Judgement]:
+    absent = Absent(why_missing(entry))
+    figures: dict[str, Value] = dict.fromkeys(
+        ("accuracy_difference", "detectable", "p_value", "flips", "agreement"), absent
+    )
+    if entry.score is None or base.score is None:
+        reason = why_missing(entry) if entry.score is None else f"fp32 has no score: {why_missing(base)}"
+        return dict.fromkeys(figures, Absent(reason)), Judgement("incomparable", reason)
+    unlike = _same_data(entry, base)
+    if unlike:
+        return dict.fromkeys(figures, Absent(unlike)), Judgement("incomparable", unlike)
+    judgement = Judgement("unjudged", "nothing tells how its answers differ from fp32")
+    same = _both(entry, base, "prediction")
+    if isinstance(same, Absent):
+        figures["agreement"] = same
+    else:
+        (first, own_line), (second, base_line) = same
+        n = len(first.samples)
+        share = agreement(first.samples, second.samples)
+        interval = share_interval(round(share * n), n)
+        figures["agreement"] = figure(share, "share", n, "examples", (base_line, own_line), interval)
+        judgement = _judged_without_labels(share, interval, second.samples)
+    pair = _both(entry, base, "correct")
+    if isinstance(pair, Absent):
+        for name in ("accuracy_difference", "detectable", "p_value", "flips"):
+            figures[name] = pair
+        return figures, judgement
+    (first, own_line), (second, base_line) = pair
+    test = paired(second.samples, first.samples)
+    figures |= _paired_figures(test, (base_line, own_line))
+    return figures, _judged(test)
+
+
+def _both(
+    entry: Joined, base: Joined, metric: str
+) -> tuple[tuple[Measurement, int], tuple[Measurement, int]] | Absent:
+    first, second = sought(entry.score, metric, ""), sought(base.score, metric, "")
+    if isinstance(first, Absent):
+        return first
+    if isinstance(second, Absent):
+        return Absent(f"fp32 has none: {second.reason}")
+    if len(first[0].samples) != len(second[0].samples):
+        return Absent(
+            f"{len(first[0].samples)} examples cannot be paired with fp32's {len(second[0].samples)}"
+        )
+    return first, second
+
+
+def _paired_figures(test: Paired, lines: tuple[int, int]) -> dict[str, Value]:
+    flips = share_interval(test.worse + test.better, test.n)
+    return {
+        "accuracy_difference": figure(test.difference, "points", test.n, "pairs", lines, test.interval),
+        "detectable": Figure(test.detectable, "width", test.n, "pairs", lines, "whole"),
+        "p_value": Figure(test.p_value, "1", test.n, "pairs", lines, "whole"),
+        "flips": figure(test.flips, "share", test.n, "pairs", lines, flips),
+    }
+
+
+def _judged(test: Paired) -> Judgement:
+    outcome = verdict(test.interval, LIMIT)
+    words = {
+        "pass": "accuracy holds: a loss beyond {limit} is ruled out",
+        "fail": "accuracy falls by more than the limit of {limit}",
+        "inconclusive": "not proven that accuracy holds within {limit}: "
+        "{n:,} examples can detect {detectable}",
+    }
+    found = words[outcome].format(
+        limit=text(LIMIT, "points"), n=test.n, detectable=text(test.detectable, "width")
+    )
+    return Judgement(outcome, found)
+
+
+def _judged_without_labels(share: float, interval: Interval, reference: tuple[float, ...]) -> Judgement:
+    """Judge by agreement: accuracy cannot fall by more than the share of answers that changed.
+
+    So agreement can prove that accuracy holds, and never that it falls, except by the rule for a collapse
+    with fp32's answers as the labels (methodology, "Collapse").
+    """
+    limit = text(LIMIT, "points")
+    most = Counter(reference).most_common(1)[0][1] / len(reference)
+    if most < 1 and (share - most) / (1 - most) < 0.5:
+        return Judgement("fail", f"it gives fp32's answer only on {text(share, 'share')} of the examples")
+    if interval.low >= 1 + LIMIT:
+        few = f"no labels, but so few answers changed that a loss beyond {limit} is ruled out"
+        return Judgement("pass", few)
+    lost = text(1 - interval.low, "share")
+    many = f"not proven that accuracy holds: no labels, and up to {lost} of answers changed"
+    return Judgement("inconclusive", many)
+
+
+def _speed(entry: Joined, base: Joined) -> tuple[dict[str, Value], Ratios | None]:
+    own, other = entry.latency(), base.latency()
+    if not own or not other:
+        reason = not_timed(entry) if not own else f"fp32 was not timed: {not_timed(base)}"
+        return {"speedup": Absent(reason), "ratio_spread": Absent(reason)}, None
+    if not own.keys() & other.keys():
+        reason = "no round in which fp32 was timed as well"
+        return {"speedup": Absent(reason), "ratio_spread": Absent(reason)}, None
+    ratios = ratio_by_round(_samples(other), _samples(own))
+    lines = tuple(n for k, _ in ratios.by_round for n in (other[k][1], own[k][1]))
+    rounds = len(ratios.by_round)
+    spread: Value = Absent("one round has no spread")
+    if ratios.spread is not None:
+        spread = Figure(ratios.spread, "share", rounds, "rounds", lines, "whole")
+    return {
+        "speedup": figure(ratios.median, "ratio", rounds, "rounds", lines, ratios.interval),
+        "ratio_spread": spread,
+    }, ratios
+
+
+def over_float(entry: Joined, best: Joined) -> Value:
+    """Return the speed-up over the best float cell: inside the rounds on one engine, unpaired across two."""
+    own, other = entry.latency(), best.latency()
+    if not own or not other:
+        best_untimed = f"the best float cell was not timed: {not_timed(best)}"
+        return Absent(best_untimed if own else not_timed(entry))
+    lines = tuple(n for _, n in (*other.values(), *own.values()))
+    one_engine = entry.case and best.case and entry.case.deployment.backend == best.case.deployment.backend
+    if one_engine and own.keys() & other.keys():
+        ratios = ratio_by_round(_samples(other), _samples(own))
+        return figure(ratios.median, "ratio", len(ratios.by_round), "rounds", lines, ratios.interval)
+    value, interval = ratio_of_groups(_samples(other), _samples(own))
+    return figure(value, "ratio", min(len(own), len(other)), "rounds", lines, interval)
+
+
+def _samples(rounds: Mapping[int, tuple[Measurement, int]]) -> dict[int, tuple[float, ...]]:
+    return {k: measurement.samples for k, (measurement, _) in rounds.items()}
+
+
+def _break_even(entry: Joined, own: Mapping[str, Value], speedup: Value) -> Value:
+    """Return examples until the cost is saved; a call saves latency * (speed-up - 1)."""
+    cost, latency = own["quantize_time"], own["latency"]
+    if isinstance(cost, Absent):
+        cost = own["prepare_time"]
+    for needed in (cost, latency, speedup):
+        if isinstance(needed, Absent):
+            return needed
+    if not (isinstance(cost, Figure) and isinstance(latency, Figure) and isinstance(speedup, Figure)):
+        raise TypeError("a value is neither a figure nor absent")
+    if speedup.value <= 1:
+        return Absent("never: it is not faster than fp32")
+    if speedup.low is None or speedup.high is None:
+        return Absent("one round cannot tell whether it is faster")
+    if speedup.low <= 1:
+        return Absent("it may not be faster at all, so it may never pay back")
+    batch = entry.case.scenario.batch if entry.case else 1
+
+    def examples(gain: float) -> float:
+        return cost.value / (latency.value * (gain - 1)) * batch
+
+    return Figure(
+        examples(speedup.value), "1", speedup.n, "rounds", cost.lines + speedup.lines, speedup.interval,
+        examples(speedup.high), examples(speedup.low),
+    )

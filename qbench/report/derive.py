@@ -1,0 +1,172 @@
+"""Lines to figures: what one cell measured of itself. Every branch ends in a Figure or in an Absent."""
+
+from __future__ import annotations
+
+from qbench.records import FakeQuant, Float
+from qbench.report.figures import Absent, Figure, Value, figure
+from qbench.report.join import Joined, Line, sought, why_missing, withheld
+from qbench.stats import (
+    Interval,
+    TooFew,
+    coefficient_of_variation,
+    mean_interval,
+    median,
+    percentile,
+    share_interval,
+)
+from qbench.units import Unit
+
+# metric, unit, step that reports it: one number each, shown as it stands
+PLAIN: tuple[tuple[str, Unit, str], ...] = (
+    ("sqnr", "dB", "score"),
+    ("reference_error", "1", "score"),
+    ("low_bit_kernels", "1", "score"),
+    ("other_kernels", "1", "score"),
+    ("file_size", "B", "prepare"),
+    ("compressed_size", "B", "prepare"),
+    ("prepare_time", "s", "prepare"),
+    ("quantize_time", "s", "prepare"),
+    ("prepare_memory", "B", "prepare"),
+    ("load_time", "s", "deploy"),
+    ("first_inference", "s", "deploy"),
+    ("peak_memory", "B", "deploy"),
+    ("engine_memory", "B", "deploy"),
+)
+COUNTED = frozenset({"file_size", "compressed_size", "low_bit_kernels", "other_kernels"})
+NOT_OF_FP32 = frozenset({"sqnr", "low_bit_kernels", "other_kernels", "quantize_time"})
+OVER_ALL_EXAMPLES = frozenset({"sqnr", "reference_error"})
+
+
+def own_figures(entry: Joined) -> dict[str, Value]:
+    """Return the figures of a cell that need no other cell."""
+    figures: dict[str, Value] = {"accuracy": _accuracy(entry), "kl_divergence": _divergence(entry)}
+    for metric, unit, step in PLAIN:
+        figures[metric] = _plain(entry, metric, unit, step)
+    figures["covered_ratio"] = _share(entry, "covered_weights", "covered_float", "ratio")
+    figures["coverage"] = _share(entry, "covered_float", "model_float", "share")
+    figures["coverage_macs"] = _share(entry, "covered_macs", "model_macs", "share")
+    figures |= _latency(entry)
+    figures["energy"] = _energy(entry)
+    return figures
+
+
+def _line(entry: Joined, step: str) -> Line | None:
+    return {"prepare": entry.prepare, "score": entry.score, "deploy": entry.deploy}[step]
+
+
+def _plain(entry: Joined, metric: str, unit: Unit, step: str) -> Value:
+    line = _line(entry, step)
+    found = sought(line, metric, why_missing(entry))
+    if isinstance(found, Absent):
+        fp32 = entry.case is not None and entry.case.role == "fp32"
+        if fp32 and metric in NOT_OF_FP32 and line is not None:
+            return Absent("this is fp32 itself, in which nothing is quantized")
+        if step == "deploy" and line is None:  # a simulated cell's score says why it was never deployed
+            return Absent(not_timed(entry, metric))
+        return found
+    measurement, number = found
+    samples = measurement.samples
+    value = median(samples)
+    if metric in COUNTED:
+        return Figure(value, unit, len(samples), "counts", (number,))
+    if len(samples) == 1:
+        if metric in OVER_ALL_EXAMPLES:
+            return Figure(value, unit, 1, "figure over all examples", (number,), "whole")
+        return Figure(value, unit, 1, "measurement", (number,), "single")
+    between = Interval(min(samples), max(samples), "range", len(samples))
+    return figure(value, unit, len(samples), "measurements", (number,), between)
+
+
+def _accuracy(entry: Joined) -> Value:
+    found = sought(entry.score, "correct", why_missing(entry))
+    if isinstance(found, Absent):
+        return found
+    measurement, number = found
+    n, hits = len(measurement.samples), int(sum(measurement.samples))
+    return figure(hits / n, "share", n, "examples", (number,), share_interval(hits, n))
+
+
+def _divergence(entry: Joined) -> Value:
+    if entry.case is not None and entry.case.role == "fp32" and entry.score is not None:
+        return Absent("this is fp32 itself, from which the divergence is measured")
+    found = sought(entry.score, "kl_divergence", why_missing(entry))
+    if isinstance(found, Absent):
+        return found
+    measurement, number = found
+    mean, interval = mean_interval(measurement.samples)
+    return figure(mean, "nat", len(measurement.samples), "examples", (number,), interval)
+
+
+def _share(entry: Joined, over: str, under: str, unit: Unit) -> Value:
+    missing = why_missing(entry)
+    top, bottom = sought(entry.prepare, over, missing), sought(entry.prepare, under, missing)
+    if isinstance(top, Absent) or isinstance(bottom, Absent):
+        if isinstance(entry.artifact.state, Float) and entry.prepare is not None and not entry.failures():
+            return Absent("a float file: no weight is quantized")
+        return top if isinstance(top, Absent) else bottom if isinstance(bottom, Absent) else Absent(missing)
+    whole = median(bottom[0].samples)
+    if whole <= 0:
+        return Absent("no weight is covered, so there is nothing to compare")
+    return Figure(median(top[0].samples) / whole, unit, 1, "files", (top[1],))
+
+
+def not_timed(entry: Joined, metric: str = "latency") -> str:
+    """Return why no round of this cell has the metric."""
+    for name in (metric, "latency"):
+        for line in (*entry.times.values(), entry.score):
+            reason = withheld(line, name)
+            if reason:
+                return reason
+    if isinstance(entry.artifact.state, FakeQuant):
+        return "simulated: its arithmetic runs in float, so this would be the speed of float kernels"
+    return why_missing(entry)
+
+
+def _latency(entry: Joined) -> dict[str, Value]:
+    rounds = entry.latency()
+    names = ("latency", "latency_p90", "latency_p99", "latency_variation")
+    if not rounds:
+        return dict.fromkeys(names, Absent(not_timed(entry)))
+    lines = tuple(number for _, number in rounds.values())
+    pooled = [sample for measurement, _ in rounds.values() for sample in measurement.samples]
+    grouped = max(measurement.group for measurement, _ in rounds.values())
+    middles = [median(measurement.samples) for measurement, _ in rounds.values()]
+    between = Interval(min(middles), max(middles), "range", len(rounds)) if len(rounds) > 1 else None
+    calls = "samples" if grouped > 1 else "calls"
+    figures: dict[str, Value] = {"latency": figure(median(pooled), "s", len(pooled), calls, lines, between)}
+    for name, p in (("latency_p90", 0.9), ("latency_p99", 0.99)):
+        found = percentile(pooled, p)
+        if grouped > 1:
+            figures[name] = Absent(f"calls were timed in groups of {grouped}, which hides single slow ones")
+        elif isinstance(found, TooFew):
+            figures[name] = Absent(found.reason)
+        else:
+            ends = [percentile(measurement.samples, p) for measurement, _ in rounds.values()]
+            fit = [end for end in ends if not isinstance(end, TooFew)]
+            whole = len(fit) == len(rounds) > 1  # a range that leaves rounds out would look too sure
+            figures[name] = (
+                figure(found, "s", len(pooled), calls, lines, Interval(min(fit), max(fit), "range", len(fit)))
+                if whole
+                else Figure(found, "s", len(pooled), calls, lines, "whole")
+            )
+    if len(pooled) > 1:
+        figures["latency_variation"] = Figure(
+            coefficient_of_variation(pooled), "share", len(pooled), calls, lines, "whole"
+        )
+    else:
+        figures["latency_variation"] = Absent("one call has no variation")
+    return figures
+
+
+def _energy(entry: Joined) -> Value:
+    samples: list[float] = []
+    lines: list[int] = []
+    for line in entry.times.values():
+        found = sought(line, "energy", "")
+        if not isinstance(found, Absent):
+            samples += found[0].samples
+            lines.append(found[1])
+    if not samples:
+        return Absent(not_timed(entry, "energy"))
+    between = Interval(min(samples), max(samples), "range", len(samples)) if len(samples) > 1 else None
+    return figure(median(samples), "J", len(samples), "windows", tuple(lines), between)

@@ -1,0 +1,162 @@
+"""What the report shows: a figure with its interval, count and lines, or the reason why there is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from qbench.metrics import CATALOGUE
+from qbench.stats import Interval, IntervalKind
+from qbench.units import Unit, span, text
+
+Spread = IntervalKind | Literal["exact", "single", "whole"]
+
+SPREAD_WORDS: dict[str, str] = {
+    "range": "smallest to largest",
+    "t95": "95 % t interval",
+    "paired95": "95 % interval, paired",
+    "wilson95": "95 % interval (Wilson)",
+    "normal95": "95 % interval (normal)",
+    "exact": "counted, so without an interval",
+    "whole": "computed from all of them, without an interval",
+    "single": "one measurement, so without an interval",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One number in SI units with everything that a reader may ask of it."""
+
+    value: float
+    unit: Unit
+    n: int
+    of: str  # what n counts: rounds, samples, examples, files
+    lines: tuple[int, ...]  # of the results file: where the samples stand
+    interval: Spread = "exact"
+    low: float | None = None  # None exactly where `interval` says that there is none
+    high: float | None = None
+
+    def __str__(self) -> str:
+        """Write the value with its unit."""
+        return text(self.value, self.unit)
+
+    @property
+    def between(self) -> str:
+        """Write the two ends, or the words for having none."""
+        if self.low is None or self.high is None:
+            return SPREAD_WORDS[self.interval]
+        return span(self.low, self.high, self.unit)
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """There is no such number here, for this reason."""
+
+    reason: str
+
+
+Value = Figure | Absent
+
+
+def figure(
+    value: float, unit: Unit, n: int, of: str, lines: tuple[int, ...], interval: Interval | None
+) -> Figure:
+    """Return a figure with this interval; None says that one measurement has none."""
+    if interval is None:
+        return Figure(value, unit, n, of, lines, "single")
+    return Figure(value, unit, n, of, lines, interval.kind, interval.low, interval.high)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A row of the catalogue of figures; what the figure rests on is in metrics.CATALOGUE."""
+
+    name: str
+    head: str
+    better: Literal["lower", "higher", "neither"]
+    means: str
+
+
+def _metric(name: str, head: str) -> Shown:
+    return Shown(name, head, CATALOGUE[name].better, CATALOGUE[name].means)
+
+
+FIGURES: dict[str, Shown] = {
+    shown.name: shown
+    for shown in (
+        Shown("accuracy", "accuracy", "higher", "Share of examples whose first answer was right."),
+        Shown(
+            "accuracy_difference", "difference", "higher",
+            "Accuracy minus that of fp32 on the same engine, the same examples paired one by one.",
+        ),
+        Shown(
+            "detectable", "detectable", "lower",
+            "The smallest true difference of accuracy that this many examples would find 4 times in 5. "
+            "A difference below it says little.",
+        ),
+        Shown("p_value", "McNemar p", "neither", "Exact McNemar test of no difference in accuracy."),
+        Shown("flips", "flips", "lower", "Share of examples that went from right to wrong or back."),
+        Shown("agreement", "agreement", "higher", "Share of examples with the same first answer as fp32."),
+        Shown("kl_divergence", "KL", "lower", CATALOGUE["kl_divergence"].means + " The mean is shown."),
+        _metric("sqnr", "SQNR"),
+        _metric("reference_error", "reference error"),
+        _metric("file_size", "size"),
+        Shown("size_ratio", "size / fp32", "lower", "File size over that of fp32 on the same engine."),
+        Shown(
+            "size_over_float", "size / smallest float", "lower",
+            "File size over that of the smallest float cell of any engine.",
+        ),
+        _metric("compressed_size", "compressed"),
+        Shown(
+            "covered_ratio", "covered weights", "lower",
+            "Bytes of the weights that the technique covers, over what they took in 32-bit float.",
+        ),
+        Shown(
+            "coverage", "coverage", "higher",
+            "Share of the network's weights, in bytes of 32-bit float, that the technique covers.",
+        ),
+        Shown(
+            "coverage_macs", "coverage of work", "higher",
+            "Share of one inference's multiply-accumulates that run over covered weights.",
+        ),
+        _metric("low_bit_kernels", "low-bit kernels"),
+        _metric("other_kernels", "float kernels"),
+        Shown(
+            "latency", "latency", "lower",
+            CATALOGUE["latency"].means + " Median of all rounds' calls; the range is of the rounds' medians.",
+        ),
+        Shown("latency_p90", "latency p90", "lower", "90 % of calls took no longer."),
+        Shown("latency_p99", "latency p99", "lower", "99 % of calls took no longer."),
+        Shown(
+            "latency_variation", "variation", "lower",
+            "Coefficient of variation of all calls: standard deviation over mean.",
+        ),
+        Shown(
+            "speedup", "speed-up", "higher",
+            "Latency of fp32 on the same engine over this cell's, inside each round; the median over rounds.",
+        ),
+        Shown(
+            "speedup_over_float", "over best float", "higher",
+            "Latency of the fastest float cell of any engine over this cell's. Across engines the rounds are "
+            "not shared, so nothing cancels and the interval is wider.",
+        ),
+        Shown(
+            "ratio_spread", "ratio spread", "lower",
+            "Standard deviation over mean of the rounds' speed-ups: how steady the comparison was.",
+        ),
+        _metric("load_time", "load"),
+        _metric("first_inference", "first call"),
+        _metric("peak_memory", "peak memory"),
+        Shown("memory_ratio", "memory / fp32", "lower", "Peak memory over that of fp32 on the same engine."),
+        _metric("engine_memory", "engine memory"),
+        _metric("prepare_time", "prepare time"),
+        _metric("quantize_time", "quantize time"),
+        _metric("prepare_memory", "prepare memory"),
+        Shown(
+            "break_even", "break-even", "lower",
+            "Examples to answer until the time saved has paid for the time to quantize; where that "
+            "was not taken apart, for the time to prepare the file.",
+        ),
+        _metric("energy", "energy"),
+    )
+}

@@ -1,0 +1,162 @@
+"""A run's lines, gathered by what they are about: one `Joined` per cell, before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from qbench.records import (
+    Anchor,
+    ArtifactSpec,
+    Case,
+    DataSpec,
+    Failed,
+    Measured,
+    Measurement,
+    Record,
+    Skipped,
+    find,
+)
+from qbench.report.figures import Absent
+from qbench.store import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A record and where it stands in the results file."""
+
+    record: Record
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Every line about one cell. `case` is None where the file was never made and nothing more is known."""
+
+    artifact: ArtifactSpec
+    case: Case | None
+    plan: Line | None = None
+    prepare: Line | None = None
+    score: Line | None = None
+    deploy: Line | None = None
+    times: dict[int, Line] = field(default_factory=dict)
+    data: tuple[Line, ...] = ()  # of the evaluation and the calibration examples
+
+    def lines(self) -> Iterator[Line]:
+        """Yield all lines in the order of the work."""
+        yield from (line for line in (self.plan, *self.data, self.prepare, self.score, self.deploy) if line)
+        yield from (self.times[k] for k in sorted(self.times))
+
+    def failures(self) -> list[tuple[Line, Failed]]:
+        """Return the steps that broke, first one first."""
+        outcomes = ((line, line.record.outcome) for line in self.lines())
+        return [(line, outcome) for line, outcome in outcomes if isinstance(outcome, Failed)]
+
+    def latency(self) -> dict[int, tuple[Measurement, int]]:
+        """Return by round the latency of the rounds that ended, with its line."""
+        found = {}
+        for k, line in sorted(self.times.items()):
+            if isinstance(line.record.outcome, Measured):
+                measurement = find(line.record.outcome, "latency")
+                if measurement is not None and measurement.samples:
+                    found[k] = (measurement, line.number)
+        return found
+
+
+def join(run: Run) -> list[Joined]:
+    """Return one entry per case in the order of its first line, then the files that failed without a case."""
+    lines = [Line(record, number) for record, number in run.latest().values()]
+    by_kind: dict[str, dict[object, Line]] = {}
+    times: dict[Case, dict[int, Line]] = {}
+    cases: dict[Case, None] = {}
+    for line in lines:
+        step, subject = line.record.step, line.record.step.subject
+        if isinstance(subject, Case):
+            cases[subject] = None
+        if step.kind == "time" and isinstance(subject, Case):
+            times.setdefault(subject, {})[step.round] = line
+        elif step.kind in ("score", "deploy") and isinstance(subject, Case):
+            by_kind.setdefault(step.kind, {})[subject.deployment, subject.evaluation] = line
+        else:
+            by_kind.setdefault(step.kind, {})[subject] = line
+
+    def about(kind: str, subject: object) -> Line | None:
+        return by_kind.get(kind, {}).get(subject)
+
+    joined = []
+    for case in cases:
+        artifact, scored = case.deployment.artifact, (case.deployment, case.evaluation)
+        data = (about("data", case.evaluation), about("data", artifact.calibration))
+        joined.append(
+            Joined(
+                artifact=artifact,
+                case=case,
+                plan=about("plan", case),
+                prepare=about("prepare", artifact),
+                score=about("score", scored),
+                deploy=about("deploy", scored),
+                times=times.get(case, {}),
+                data=tuple(line for line in data if line),
+            )
+        )
+    known = {entry.artifact for entry in joined}
+    for artifact, line in by_kind.get("prepare", {}).items():
+        failed = isinstance(line.record.outcome, Failed)
+        if failed and isinstance(artifact, ArtifactSpec) and artifact not in known:
+            joined.append(Joined(artifact=artifact, case=None, prepare=line))
+    return joined
+
+
+def failed_elsewhere(run: Run) -> list[tuple[str, Line, Failed]]:
+    """Return the failed steps that belong to no one cell: data that could not be made, a broken anchor."""
+    found = []
+    for record, number in run.latest().values():
+        subject = record.step.subject
+        if isinstance(record.outcome, Failed) and isinstance(subject, DataSpec | Anchor):
+            name = f"{subject.task} {subject.split}" if isinstance(subject, DataSpec) else subject.kernel
+            found.append((f"{record.step.kind}: {name}", Line(record, number), record.outcome))
+    return found
+
+
+def why_missing(entry: Joined) -> str:
+    """Return why steps of this cell have no line: skipped, broken before, or the run ended."""
+    if entry.plan is not None and isinstance(entry.plan.record.outcome, Skipped):
+        return f"skipped: {entry.plan.record.outcome.reason}"
+    for _, failed in entry.failures():
+        return f"failed at {failed.stage}: {first_line(failed.error)}"
+    return "the run ended before this was measured"
+
+
+def sought(line: Line | None, metric: str, missing: str) -> tuple[Measurement, int] | Absent:
+    """Return a metric's measurement and its line, or the reason: withheld, skipped, failed, `missing`."""
+    if line is None:
+        return Absent(missing)
+    outcome = line.record.outcome
+    measurement = find(outcome, metric)
+    if measurement is not None and measurement.samples:
+        return measurement, line.number
+    if isinstance(outcome, Skipped):
+        return Absent(f"skipped: {outcome.reason}")
+    if isinstance(outcome, Failed):
+        return Absent(f"failed at {outcome.stage}: {first_line(outcome.error)}")
+    reason = withheld(line, metric)
+    return Absent(reason or f"the {line.record.step.kind} step did not report it")
+
+
+def withheld(line: Line | None, metric: str) -> str | None:
+    """Return why this step withheld the metric, or None where it did not."""
+    if line is None or not isinstance(line.record.outcome, Measured):
+        return None
+    return next((w.reason for w in line.record.outcome.withheld if w.metric == metric), None)
+
+
+def evidence(line: Line | None, what: str) -> str | None:
+    """Return what the step found under this name, or None."""
+    if line is None or not isinstance(line.record.outcome, Measured):
+        return None
+    return next((e.found for e in line.record.outcome.evidence if e.what == what), None)
+
+
+def first_line(error: str) -> str:
+    """Return an error's first line that says something."""
+    return next((line.strip() for line in error.splitlines() if line.strip()), "no message")

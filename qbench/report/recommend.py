@@ -1,0 +1,211 @@
+"""What to ship: one recommendation per model and device, in words, with why the others were not chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from qbench.report.cell import Cell, Group
+from qbench.report.figures import SPREAD_WORDS, Absent, Figure, Value
+
+PROFILES = {
+    "quick": "quick profile: 3 rounds of 1 s, a first look and no proof",
+    "standard": "standard profile: 8 rounds of 2 s",
+    "gate": "gate profile: 12 rounds of 1 s, one thread",
+    "rigorous": "rigorous profile: 12 rounds of 10 s",
+}
+BARS = (("speedup", "fp32 on the same engine"), ("speedup_over_float", "the best float cell"))
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """The verdict on one model on one device."""
+
+    place: str
+    kind: Literal["technique", "float", "nothing"]
+    ship: Cell | None
+    headline: str
+    gains: str
+    loses: str
+    sure: str
+    break_even: str
+    rejected: tuple[tuple[Cell, str], ...]  # every other cell that was a candidate, and why not
+
+    @property
+    def sentence(self) -> str:
+        """All of it in one breath, for the terminal."""
+        return f"{self.place}: {self.headline}. {self.gains}. {self.loses}. {self.sure}. {self.break_even}."
+
+
+def recommend(cells: Sequence[Cell]) -> tuple[Recommendation, ...]:
+    """Return a recommendation per group of cells that compete, in the order of the run."""
+    groups: dict[Group, list[Cell]] = {}
+    for cell in cells:
+        if cell.group is not None:
+            groups.setdefault(cell.group, []).append(cell)
+    return tuple(_of_group(group) for group in groups.values())
+
+
+def why_not(cell: Cell) -> str | None:
+    """Return why a technique's cell must not be shipped, or None where nothing speaks against it.
+
+    The rules: measured; not collapsed; steady; accuracy not known to fall by more than the limit; surely
+    faster than fp32 on the same engine and than the best float cell of any engine.
+    """
+    if cell.status != "measured":
+        return f"{cell.status}: {cell.reasons[0].text}"
+    if cell.judgement.outcome in ("fail", "incomparable"):
+        return cell.judgement.text
+    if cell.unstable:
+        return cell.unstable
+    for name, against in BARS:
+        slow = _not_faster(cell.figures[name], against)
+        if slow:
+            return slow
+    return None
+
+
+def _not_faster(value: Value, against: str) -> str | None:
+    if isinstance(value, Absent):
+        return f"no speed against {against}: {value.reason}"
+    if value.value <= 1:
+        return f"not faster than {against}: {value} ({value.between})"
+    if value.low is None:
+        return f"not proven faster than {against}: one round has no spread"
+    if value.low <= 1:
+        return f"not surely faster than {against}: {value} ({value.between})"
+    return None
+
+
+def _of_group(group: list[Cell]) -> Recommendation:
+    judged = [(cell, why_not(cell)) for cell in group if cell.role == "technique"]
+    fit = [cell for cell, reason in judged if reason is None]
+    if fit:
+        ship = min(fit, key=_latency)
+        slower = [(cell, f"slower than {ship.name}") for cell in fit if cell is not ship]
+        refused = [(cell, reason) for cell, reason in judged if reason is not None]
+        return _technique(ship, tuple(slower + refused), _rivals(judged))
+    rejected = tuple((cell, reason) for cell, reason in judged if reason is not None)
+    floats = [cell for cell in group if cell.role != "technique" and _float_can_ship(cell)]
+    if floats:
+        return _float(min(floats, key=_latency), rejected)
+    return Recommendation(
+        place=group[0].place, kind="nothing", ship=None,
+        headline="Nothing can be recommended",
+        gains="No cell was measured from its answers to its speed",
+        loses="Nothing is known of what is lost",
+        sure=_profile(group[0]),
+        break_even="No break-even",
+        rejected=rejected,
+    )
+
+
+def _rivals(judged: Sequence[tuple[Cell, object]]) -> int:
+    return sum(1 for cell, _ in judged if cell.status == "measured")
+
+
+def _float_can_ship(cell: Cell) -> bool:
+    right = cell.status == "measured" and cell.judgement.outcome not in ("fail", "incomparable")
+    return right and not cell.unstable and isinstance(cell.figures["latency"], Figure)
+
+
+def _latency(cell: Cell) -> float:
+    value = cell.figures["latency"]
+    if isinstance(value, Absent):
+        raise ValueError(f"{cell.name} was not timed, so it cannot be ranked")
+    return value.value
+
+
+def _technique(ship: Cell, rejected: tuple[tuple[Cell, str], ...], candidates: int) -> Recommendation:
+    speed, over = ship.figures["speedup"], ship.figures["speedup_over_float"]
+    gains = f"Gains: {speed} the speed of fp32 on the same engine ({_between(speed)})"
+    if ship.baseline is None or ship.best_float != ship.baseline.name:
+        gains += f" and {over} that of the best float, {ship.best_float} ({_between(over)})"
+    return Recommendation(
+        place=ship.place,
+        kind="technique",
+        ship=ship,
+        headline=f"Ship {ship.name}",
+        gains=gains + _size(ship),
+        loses="Loses: " + _loss(ship),
+        sure=_sure(ship, candidates),
+        break_even=_break_even(ship),
+        rejected=rejected,
+    )
+
+
+def _float(ship: Cell, rejected: tuple[tuple[Cell, str], ...]) -> Recommendation:
+    own = ship.figures["speedup"]
+    if isinstance(own, Figure):
+        word = "Gains" if own.value > 1 else "Gains no speed"
+        gains = f"{word}: {own} the speed of fp32 on the same engine ({_between(own)})" + _size(ship)
+        loses = "Loses: " + _loss(ship)
+    else:
+        gains, loses = "Gains: nothing over fp32, which it is", "Loses: nothing"
+    why = "no technique is proven faster with its accuracy held" if rejected else "no technique was tried"
+    return Recommendation(
+        place=ship.place, kind="float", ship=ship,
+        headline=f"Ship float: {ship.name}, because {why}",
+        gains=gains,
+        loses=loses,
+        sure=_sure(ship, _rivals(rejected)),
+        break_even="No break-even: float is the start",
+        rejected=rejected,
+    )
+
+
+def _size(ship: Cell) -> str:
+    size = ship.figures["size_ratio"]
+    if isinstance(size, Absent) or size.value >= 1:
+        return ""  # a larger file is a loss, and stands there
+    return f"; the file is {size} of fp32's"
+
+
+def _loss(ship: Cell) -> str:
+    losses = []
+    difference, flips = ship.figures["accuracy_difference"], ship.figures["flips"]
+    agreement = ship.figures["agreement"]
+    if isinstance(difference, Figure):
+        words = "accuracy" if difference.value < 0 else "no accuracy seen,"
+        losses.append(f"{words} {difference} ({difference.between}), {flips} of the answers flipped")
+    elif isinstance(agreement, Figure):
+        same = f"same answer as fp32 on {agreement} ({agreement.between})"
+        losses.append(f"accuracy unknown, no labels; {same}")
+    else:
+        losses.append("accuracy unknown, because nothing here can judge the answers")
+    for name, what in (("size_ratio", "file"), ("memory_ratio", "peak memory")):
+        ratio = ship.figures[name]
+        if isinstance(ratio, Figure) and ratio.value > 1:
+            losses.append(f"{what} {ratio} of fp32's")
+    return "; ".join(losses)
+
+
+def _sure(ship: Cell, candidates: int) -> str:
+    words = [_profile(ship)]
+    if ship.role != "fp32":
+        words.append("not proven: " * (ship.judgement.outcome == "unjudged") + ship.judgement.text)
+    words += [v.text for v in ship.verdicts if v.kind == "not_steady"]
+    split = ship.case.evaluation.split if ship.case else "test"
+    if candidates > 1 and split == "test":
+        words.append(f"chosen among {candidates} techniques on the test examples, which flatters it")
+    return "How sure: " + "; ".join(words)
+
+
+def _profile(cell: Cell) -> str:
+    return PROFILES.get(cell.profile, f"{cell.profile} profile")
+
+
+def _break_even(ship: Cell) -> str:
+    value = ship.figures["break_even"]
+    if isinstance(value, Absent):
+        return f"Break-even unknown: {value.reason}"
+    return f"Break-even after {value} examples ({value.between})"
+
+
+def _between(value: Value) -> str:
+    if isinstance(value, Absent):
+        return value.reason
+    if value.low is None:
+        return value.between
+    return f"{value.between}, {SPREAD_WORDS[value.interval]} of {value.n} {value.of}"

@@ -1,0 +1,178 @@
+"""A run to cells: one per case, with its status, its figures, its baseline and what is wrong with it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from qbench.records import Case, Measured, Skipped, Verdict, find
+from qbench.report.cell import Cell, Group, Reason, Round, Status
+from qbench.report.compare import Judgement, compared_figures, over_float, own_ratio, without_baseline
+from qbench.report.derive import not_timed, own_figures
+from qbench.report.figures import FIGURES, Absent, Figure, Value
+from qbench.report.join import Joined, first_line, join, why_missing
+from qbench.stats import median
+from qbench.store import Run
+from qbench.units import text
+
+UNSTEADY_CPU, UNSTEADY_OTHER = 0.10, 0.025  # spread of the ratio inside the rounds (methodology, "Latency")
+NO_FLOAT: dict[str, Value] = {"file_size": Absent("no float cell was measured here")}
+LONGER = {"quick": "standard", "standard": "rigorous", "gate": "rigorous"}  # the next more thorough profile
+
+
+def select(run: Run) -> tuple[Cell, ...]:
+    """Return one cell per case, in the order of the run; files that failed without a case stand last."""
+    entries = join(run)
+    own = [own_figures(entry) for entry in entries]
+    bases = [_baseline_of(entry, entries) for entry in entries]
+    cells = [_cell(i, entries, own, bases[i], run.session.profile) for i in range(len(entries))]
+    groups = dict.fromkeys(cell.group for cell in cells if cell.group)
+    best = {group: _least("latency", _floats(group, cells), cells) for group in groups}
+    small = {group: _least("file_size", _floats(group, cells), cells) for group in groups}
+    finished: dict[int, Cell] = {}
+    # baselines first, so that every technique points at the finished one
+    for i in sorted(range(len(cells)), key=lambda i: bases[i] is not None):
+        cell, base = cells[i], bases[i]
+        against = best[cell.group] if cell.group else None
+        smallest = small[cell.group] if cell.group else None
+        figures = dict(cell.figures)
+        figures["speedup_over_float"] = _over(i, against, entries)
+        floats = NO_FLOAT if smallest is None else own[smallest]
+        figures |= own_ratio("size_over_float", "file_size", own[i], floats)
+        finished[i] = replace(
+            cell,
+            figures={name: figures[name] for name in FIGURES},  # none may be missing
+            baseline=None if base is None else finished[base],
+            best_float=None if against is None else cells[against].name,
+        )
+    return tuple(finished[i] for i in range(len(cells)))
+
+
+def _over(i: int, best: int | None, entries: list[Joined]) -> Value:
+    if best is None:
+        timed = entries[i].latency()
+        return Absent("no float cell was timed here" if timed else not_timed(entries[i]))
+    if best == i:
+        return Absent("this is the fastest float cell itself")
+    return over_float(entries[i], entries[best])
+
+
+def _baseline_of(entry: Joined, entries: list[Joined]) -> int | None:
+    """Return the index of the fp32 entry on the same engine, or None where there is none or this is it."""
+    case = entry.case
+    if case is None or case.role == "fp32":
+        return None
+    for i, other in enumerate(entries):
+        if other.case is not None and other.case.role == "fp32" and _comparable(case, other.case):
+            return i
+    return None
+
+
+def _comparable(case: Case, base: Case) -> bool:
+    """Tell whether the two differ in nothing but the file; a case that is only scored fits any scenario."""
+    own, other = case.deployment, base.deployment
+    engine = (own.backend, own.environment) == (other.backend, other.environment)
+    scenario = case.scenario.name == "scored" or case.scenario == base.scenario
+    return engine and scenario and replace(_group(case), scenario=base.scenario) == _group(base)
+
+
+def _group(case: Case) -> Group:
+    place = case.deployment
+    return Group(place.artifact.model, place.device, place.threads, case.scenario, case.evaluation)
+
+
+def _cell(
+    i: int, entries: list[Joined], owns: list[dict[str, Value]], base: int | None, profile: str
+) -> Cell:
+    entry, own = entries[i], owns[i]
+    status, reasons = _status(entry)
+    grouped = entries[base].case if base is not None else entry.case  # a scored cell joins its fp32's group
+    judgement, ratios = Judgement("incomparable", "it was not compared with fp32"), None
+    if base is not None:
+        compared, judgement, ratios = compared_figures(entry, own, entries[base], owns[base])
+    elif entry.case is not None and entry.case.role == "fp32":
+        compared = without_baseline("this is fp32 itself, the baseline")
+        judgement = Judgement("pass", "it is the baseline")
+    elif status in ("skipped", "failed"):
+        compared = without_baseline(why_missing(entry))
+    else:
+        compared = without_baseline("this run holds no fp32 of the same engine to compare with")
+    by_round = dict(ratios.by_round) if ratios else {}
+    outcomes = [(line, line.record.outcome) for line in entry.lines()]
+    measured = [(line, outcome) for line, outcome in outcomes if isinstance(outcome, Measured)]
+    found = list(dict.fromkeys(v for _, outcome in measured for v in outcome.verdicts))
+    shaky = _unstable(entry, compared["ratio_spread"], profile)
+    return Cell(
+        number=i + 1,
+        artifact=entry.artifact,
+        case=entry.case,
+        profile=profile,
+        status=status,
+        reasons=reasons,
+        figures=own | compared,
+        judgement=judgement,
+        rounds=tuple(_round(entry, k, by_round.get(k)) for k in entry.latency()),
+        verdicts=tuple(found + ([shaky] if shaky else [])),
+        withheld=tuple((w, line.number) for line, outcome in measured for w in outcome.withheld),
+        evidence=tuple((e, line.number) for line, outcome in measured for e in outcome.evidence),
+        group=_group(grouped) if grouped else None,
+        baseline=None,
+        best_float=None,
+    )
+
+
+def _status(entry: Joined) -> tuple[Status, tuple[Reason, ...]]:
+    for line in entry.lines():
+        if isinstance(line.record.outcome, Skipped):
+            return "skipped", (Reason(line.record.outcome.reason, "plan", line.number),)
+    if entry.failures():
+        return "failed", tuple(
+            Reason(first_line(failed.error), failed.stage, line.number, failed.traceback or failed.error)
+            for line, failed in entry.failures()
+        )
+    for line in entry.lines():
+        if isinstance(line.record.outcome, Measured):
+            for found in line.record.outcome.verdicts:
+                if found.kind == "collapsed":
+                    return "collapsed", (Reason(found.text, line.record.step.kind, line.number),)
+    return "measured", ()
+
+
+def _round(entry: Joined, k: int, ratio: float | None) -> Round:
+    measurement, number = entry.latency()[k]
+    outcome = entry.times[k].record.outcome
+    names = ("involuntary_switches", "steal", "load_average")
+    found = ((name, find(outcome, name)) for name in names)
+    witnesses = tuple((name, median(m.samples)) for name, m in found if m is not None and m.samples)
+    return Round(k, median(measurement.samples), number, ratio, witnesses)
+
+
+def _unstable(entry: Joined, spread: Value, profile: str) -> Verdict | None:
+    """Judge the spread of the rounds' ratios; the advice never names what was already done."""
+    if entry.case is None or isinstance(spread, Absent):
+        return None
+    limit = UNSTEADY_CPU if entry.case.deployment.device.startswith("cpu") else UNSTEADY_OTHER
+    if spread.value <= limit:
+        return None
+    further = LONGER.get(profile)
+    advice = f"measure again with --profile {further}" if further else "measure again on a quieter machine"
+    return Verdict(
+        "unstable",
+        f"the ratio to fp32 varied by {spread} between rounds (limit {text(limit, 'share')}): {advice}",
+    )
+
+
+def _floats(group: Group, cells: list[Cell]) -> list[int]:
+    """Return the float cells of a group whose answers are right."""
+    return [
+        i
+        for i, cell in enumerate(cells)
+        if cell.group == group
+        and cell.role in ("fp32", "float")
+        and cell.status == "measured"
+        and cell.judgement.outcome != "fail"
+    ]
+
+
+def _least(name: str, among: list[int], cells: list[Cell]) -> int | None:
+    found = [(value.value, i) for i in among if isinstance(value := cells[i].figures[name], Figure)]
+    return min(found)[1] if found else None

@@ -1,0 +1,176 @@
+"""Tables to the terminal, to Markdown and to CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from qbench.report.cell import Cell
+from qbench.report.figures import FIGURES, Absent
+from qbench.report.recommend import recommend
+from qbench.report.select import select
+from qbench.report.tables import Entry, Table, matrix_table, verdict_table
+from qbench.store import Run
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MARKS = {"good": "\N{CHECK MARK} ", "bad": "\N{BALLOT X} "}  # never colour alone
+MARKS_MEAN = f"{MARKS['good']}surely better than float, {MARKS['bad']}worse, unmarked: neither is proven"
+STYLES = {"good": "green", "bad": "red", "absent": "dim", "neutral": ""}
+NARROW = 110  # columns of the terminal below which the wide ones are left out
+ASCII = str.maketrans(
+    {
+        "\N{MULTIPLICATION SIGN}": "x", "\N{MICRO SIGN}": "u", "\N{MINUS SIGN}": "-", "\N{EN DASH}": "-",
+        "\N{CHECK MARK}": "+", "\N{BALLOT X}": "!",
+    }
+)
+HEADS = (
+    "cell", "model", "technique", "role", "engine", "device", "threads", "batch", "profile", "status", "why",
+    "figure", "unit", "value", "low", "high", "interval", "n", "n_counts", "file", "lines", "absent_because",
+)
+RAW_UNITS = {"ratio": "1", "share": "1", "points": "1", "width": "1"}  # the CSV holds fractions
+
+
+def print_summary(run: Run, console: Console) -> None:
+    """Print the verdict table and one recommendation per model and device."""
+    cells = select(run)
+    print_table(verdict_table(cells), console)
+    for found in recommend(cells):
+        _say(found.sentence, console)
+    if run.session.profile == "quick":
+        _say("quick profile: a first look; --profile standard measures longer.", console)
+
+
+def print_matrix(cells: Sequence[Cell], console: Console) -> None:
+    """Print the matrix, one table per group of cells that compete."""
+    for group in grouped(cells):
+        print_table(matrix_table(group), console)
+
+
+def grouped(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Return the cells by place, in the order of the run."""
+    places: dict[str, list[Cell]] = {}
+    for cell in cells:
+        places.setdefault(cell.place, []).append(cell)
+    return list(places.values())
+
+
+def print_table(table: Table, console: Console) -> None:
+    """Print a table; on a narrow terminal without its wide columns, and it says so."""
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    narrow = console.width < NARROW
+    kept = [i for i, column in enumerate(table.columns) if not (narrow and column.wide)]
+    if not table.rows:
+        _say(f"{table.title}: {table.empty}", console)
+        return
+    title = Text(_fit(table.title, console), style="bold")
+    grid = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for i in kept:
+        column = table.columns[i]
+        grid.add_column(Text(_fit(column.head, console)), justify="right" if column.right else "left")
+    used: set[int] = set()
+    for row in table.rows:
+        line = []
+        for i in kept:
+            used |= set(row[i].notes)
+            line.append(_rich(row[i], console))
+        grid.add_row(*line)
+    console.print(grid)
+    for number, note in enumerate(table.notes, start=1):
+        if number in used:
+            _say(f"[{number}] {note}", console)
+    if any(entry.tone in MARKS for row in table.rows for entry in row):
+        _say(MARKS_MEAN, console)
+    left_out = [column.head for column in table.columns if narrow and column.wide]
+    if left_out:
+        _say(f"not shown at this width: {', '.join(left_out)}", console)
+
+
+def _rich(entry: Entry, console: Console) -> object:
+    from rich.text import Text
+
+    words = MARKS.get(entry.tone, "") + entry.text + "".join(f" [{n}]" for n in entry.notes)
+    found = Text(_fit(words, console), style=STYLES[entry.tone])
+    if entry.lines:
+        found.append(" ".join(map(str, entry.lines)))
+    if entry.sub:
+        found.append("\n" + _fit(entry.sub, console), style="dim")
+    return found
+
+
+def _say(words: str, console: Console) -> None:
+    from rich.text import Text
+
+    console.print(Text(_fit(words, console)), soft_wrap=False)
+
+
+def _fit(words: str, console: Console) -> str:
+    """Return words that this terminal can print: no control characters, and ASCII where it knows no more."""
+    clean = plain(words)
+    if "utf" in (console.encoding or "").lower():
+        return clean
+    return clean.translate(ASCII).encode("ascii", "replace").decode()
+
+
+def plain(words: str) -> str:
+    """Return one line without control characters: a name from a file must not steer a terminal."""
+    return "".join(c if c.isprintable() else " " for c in words)
+
+
+def markdown(table: Table, where: str) -> str:
+    """Return a table as GitHub Markdown with its notes; `where` names the results file of its lines."""
+    parts = [f"### {escaped(table.title)}", ""]
+    if not table.rows:
+        return "\n".join([*parts, escaped(table.empty[:1].upper() + table.empty[1:]) + ".", ""])
+    parts.append("| " + " | ".join(escaped(column.head) for column in table.columns) + " |")
+    parts.append("|" + "|".join("---:" if column.right else "---" for column in table.columns) + "|")
+    for row in table.rows:
+        parts.append("| " + " | ".join(_markdown(entry, where) for entry in row) + " |")
+    if table.notes:
+        parts += [""] + [f"- [{number}] {escaped(note)}" for number, note in enumerate(table.notes, start=1)]
+    return "\n".join([*parts, ""])
+
+
+def _markdown(entry: Entry, where: str) -> str:
+    words = MARKS.get(entry.tone, "") + escaped(entry.text)
+    words += "".join(f" [{n}]" for n in entry.notes)
+    if entry.lines:
+        words += "`" + where.replace("`", "'") + ":" + ",".join(map(str, entry.lines)) + "`"
+    return words + (f"<br>{escaped(entry.sub)}" if entry.sub else "")
+
+
+def escaped(words: str) -> str:
+    """Return words that Markdown shows as they are, on one line, inside or outside a table."""
+    safe = plain(words).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\|`*_\[\]~])", r"\\\1", safe)
+
+
+def cells_csv(cells: Sequence[Cell], where: str) -> str:
+    """Return every figure of every cell, one a line, raw in SI units, or the reason why it is absent."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(HEADS)
+    for cell in cells:
+        known = cell.case
+        place = (known.deployment.threads, known.scenario.batch) if known else ("unknown", "unknown")
+        why = "; ".join(f"{reason.stage}: {reason.text}" for reason in cell.reasons) or "as planned"
+        status = "unstable" if cell.unstable and cell.status == "measured" else cell.status
+        names = (cell.model, cell.technique, cell.role, cell.engine, cell.device)
+        head = (cell.number, *names, *place, cell.profile, status, why)
+        for name in FIGURES:
+            value = cell.figures[name]
+            if isinstance(value, Absent):
+                writer.writerow((*head, name, *[""] * 9, value.reason))
+                continue
+            ends = ("", "") if value.low is None else (repr(value.low), repr(value.high))
+            raw = (RAW_UNITS.get(value.unit, value.unit), repr(value.value), *ends)
+            source = (value.n, value.of, where, " ".join(map(str, value.lines)))
+            writer.writerow((*head, name, *raw, value.interval, *source, ""))
+    return out.getvalue()

@@ -1,0 +1,59 @@
+"""From a Choice in a suite to the plug-in that it means, its parameters checked."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar, get_args, get_type_hints
+
+from qbench.errors import BadParameter
+from qbench.records import Choice
+from qbench.registry import Registry, did_you_mean
+from qbench.strategies.base import STRATEGIES, Strategy
+from qbench.tasks.base import TASKS, Task
+from qbench.wire import from_plain
+
+P = TypeVar("P")
+
+
+def strategy_of(choice: Choice) -> Strategy:
+    """Return the strategy with its parameters.
+
+    Raises:
+        UnknownName: no such strategy.
+        BadParameter: a parameter that it does not have, of a wrong type, or out of its range.
+    """
+    return _made(STRATEGIES, choice)
+
+
+def task_of(choice: Choice) -> Task:
+    """Return the task with its parameters; errors as for `strategy_of`."""
+    return _made(TASKS, choice)
+
+
+def _made(registry: Registry[type[P]], choice: Choice) -> P:
+    kind = registry[choice.name]
+    hints = get_type_hints(kind)
+    known = [field.name for field in fields(kind)] if is_dataclass(kind) else []
+    for name, value in choice.params:
+        if name not in known:
+            raise BadParameter(
+                f"{registry.kind} {choice.name} has no parameter {name!r} (given {name}={value!r})",
+                fix=did_you_mean(name, known),
+            )
+        try:
+            from_plain(hints[name], value)
+        except TypeError as error:
+            raise BadParameter(
+                f"{registry.kind} {choice.name}: {name}={value!r} is no {_words(hints[name])}",
+                fix=f"write {name} = {_example(hints[name])}",
+            ) from error
+    return kind(**dict(choice.params))
+
+
+def _words(hint: Any) -> str:
+    return " or ".join(map(repr, get_args(hint))) or getattr(hint, "__name__", str(hint))
+
+
+def _example(hint: Any) -> str:
+    examples = {int: "8", float: "0.5", bool: "true", str: '"text"'}
+    return " or ".join(f'"{value}"' for value in get_args(hint)) or examples.get(hint, str(hint))

@@ -1,0 +1,248 @@
+"""Running a plan: every step in a process of its own, every result a line on disk the moment it is there."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from qbench.formats import cache
+from qbench.records import (
+    Anchor,
+    ArtifactSpec,
+    Case,
+    DataSpec,
+    Failed,
+    Measured,
+    Outcome,
+    Record,
+    Skipped,
+    Step,
+    find,
+    key,
+)
+from qbench.run.host import now_utc
+from qbench.run.launch import Workers, ask_fresh
+from qbench.run.plan import Plan
+from qbench.run.protocol import Baseline, Limits, StepRequest, Timing
+from qbench.run.steps.score import logits_file
+from qbench.store import Store
+from qbench.tasks.base import folder_of
+
+# What a fork server has imported before the first child: what its steps need, and nothing more.
+PREPARE = ("onnxruntime", "torch", "transformers", "onnx", "onnxscript", "qbench.formats.edges")
+DATA = ("numpy",)
+
+
+class Watcher(Protocol):
+    """Who is told how a run goes: the progress bar, or nobody."""
+
+    def planned(self, steps: int) -> None:
+        """Say how many steps there will be."""
+
+    def started(self, step: Step) -> None:
+        """Say which step runs now."""
+
+    def ended(self, step: Step, outcome: Outcome) -> None:
+        """Say how it ended."""
+
+
+@dataclass
+class Tally:
+    """What a run adds up to."""
+
+    steps: int = 0
+    failed: list[Record] = field(default_factory=list)
+    busy_s: float = 0.0  # inside the children: preparing, scoring, timing
+    wall_s: float = 0.0
+
+    @property
+    def overhead(self) -> float:
+        """Return the harness's own share of the wall time."""
+        return 1 - self.busy_s / self.wall_s if self.wall_s else 0.0
+
+
+class Executor:
+    """One run of one plan into one store."""
+
+    def __init__(
+        self, plan: Plan, store: Store, session: str, workers: Workers, watcher: Watcher, limits: Limits, *, seed: int = 0
+    ) -> None:
+        """Start nothing yet."""
+        self._plan, self._store, self._session = plan, store, session
+        self._workers, self._watcher, self._limits = workers, watcher, limits
+        self._order = random.Random(seed)
+        self._outcomes: dict[str, Outcome] = {}
+        self.tally = Tally()
+
+    def run(self, earlier: dict[str, Outcome]) -> Tally:
+        """Do all steps that are not done; `earlier` are the outcomes of a run that is resumed, by step key."""
+        start = time.perf_counter()
+        self._outcomes |= earlier
+        first = self._once()
+        rounds = [self._round(number) for number in range(self._plan.profile.rounds)]
+        self._watcher.planned(len(first) + sum(len(steps) for steps in rounds))
+        self._skips(earlier)
+        self._warm_servers()
+        for step in first:
+            self._do(step)
+        self._workers.wait_until_ready()  # nothing may import while something is timed
+        for number, steps in enumerate(rounds):
+            if number and self._plan.profile.fresh_servers:
+                self._workers.restart()
+            for step in steps:
+                self._do(step)
+        self.tally.wall_s = time.perf_counter() - start
+        return self.tally
+
+    # --- which steps there are ---------------------------------------------------------------------
+
+    def _once(self) -> list[Step]:
+        """Return what is done once: data, artifacts, scores (the float baseline first), deployments."""
+        cells = sorted(self._plan.cells, key=lambda case: case.role != "fp32")
+        data = dict.fromkeys(
+            spec
+            for case in cells
+            for spec in (case.evaluation, *(h.calibration for h in case.deployment.artifact.way if h.calibration))
+        )
+        artifacts = dict.fromkeys(case.deployment.artifact for case in cells)
+        deployed = {(case.deployment, case.evaluation): case for case in reversed(cells)}
+        cases = [case for case in cells if deployed[case.deployment, case.evaluation] is case]
+        timed = [case for case in cases if case.scenario.name != "scored"]
+        return [
+            *(Step("data", spec) for spec in data),
+            *(Step("prepare", spec) for spec in artifacts),
+            *(Step("score", case) for case in cases),
+            *(Step("deploy", case) for case in timed),
+        ]
+
+    def _round(self, number: int) -> list[Step]:
+        """Return one round of every group: all its cells and the anchor, in a new random order."""
+        steps = []
+        for (_, device), cells in self._plan.groups.items():
+            group = [Step("time", case, number) for case in cells] + [Step("anchor", Anchor(device), number)]
+            self._order.shuffle(group)
+            steps += group
+        return list(dict.fromkeys(steps))
+
+    def _skips(self, earlier: dict[str, Outcome]) -> None:
+        for skip in self._plan.skips:
+            step = Step("plan", skip.case)
+            if step.key not in earlier:
+                self._write(Record(step, Skipped(skip.reason), self._session, now_utc(), 0.0))
+
+    # --- doing one ---------------------------------------------------------------------------------
+
+    def _do(self, step: Step) -> None:
+        if self._finished(step) or self._pointless(step):
+            self._watcher.ended(step, self._outcomes.get(step.key, Skipped("a step before it failed")))
+            return
+        self._watcher.started(step)
+        started, start = now_utc(), time.perf_counter()
+        request = self._request(step)
+        if step.kind == "deploy":
+            reply = ask_fresh(request)
+        else:
+            reply = self._workers.get(self._preload(step)).ask(request)
+        outcome = reply.result
+        assert isinstance(outcome, (Measured, Failed))
+        self._write(Record(step, outcome, self._session, started, time.perf_counter() - start, reply.log))
+        self.tally.steps += 1
+        self.tally.busy_s += reply.busy_s
+        self._watcher.ended(step, outcome)
+
+    def _write(self, record: Record) -> None:
+        self._store.append(record)
+        self._outcomes[record.step.key] = record.outcome
+        if isinstance(record.outcome, Failed):
+            self.tally.failed.append(record)
+
+    def _finished(self, step: Step) -> bool:
+        """Tell whether the step has a result and what it made is still there."""
+        outcome = self._outcomes.get(step.key)
+        if not isinstance(outcome, Measured):
+            return False
+        if isinstance(step.subject, DataSpec):
+            return (folder_of(_fact(outcome, "data id")) / "examples.json").is_file()
+        if isinstance(step.subject, ArtifactSpec):
+            return cache.holds(step.subject)
+        if step.kind == "score" and isinstance(step.subject, Case) and step.subject.role == "fp32":
+            return logits_file(step.subject.deployment, _fact(outcome, "data id")).is_file()
+        return True
+
+    def _pointless(self, step: Step) -> bool:
+        """Tell whether something before it failed, or a verdict or its state forbids to time it."""
+        if isinstance(step.subject, ArtifactSpec):
+            return any(not self._ok(Step("data", h.calibration)) for h in step.subject.way if h.calibration)
+        if not isinstance(step.subject, Case):
+            return False
+        case = step.subject
+        ready = self._ok(Step("data", case.evaluation)) and self._ok(Step("prepare", case.deployment.artifact))
+        if step.kind == "score" or not ready:
+            return not ready
+        scored = self._outcomes.get(Step("score", case).key)
+        if not isinstance(scored, Measured) or any(v.kind == "collapsed" for v in scored.verdicts):
+            return True
+        return case.deployment.artifact.state.kind == "fake_quant"
+
+    def _ok(self, step: Step) -> bool:
+        return isinstance(self._outcomes.get(step.key), Measured)
+
+    # --- what a step is told -----------------------------------------------------------------------
+
+    def _request(self, step: Step) -> StepRequest:
+        profile = self._plan.profile
+        return StepRequest(
+            step,
+            self._data_ids(step),
+            self._baseline(step.subject) if step.kind == "score" and isinstance(step.subject, Case) else None,
+            Timing(profile.window_s, profile.warmup_cap_s),
+            self._limits,
+        )
+
+    def _data_ids(self, step: Step) -> tuple[tuple[str, str], ...]:
+        subject = step.subject
+        if isinstance(subject, Case):
+            wanted: list[DataSpec] = [subject.evaluation]
+        elif isinstance(subject, ArtifactSpec):
+            wanted = [hop.calibration for hop in subject.way if hop.calibration]
+        else:
+            wanted = []
+        return tuple((key(spec), _fact(self._outcomes[Step("data", spec).key], "data id")) for spec in wanted)
+
+    def _baseline(self, case: Case) -> Baseline | None:
+        """Return what the float form of the same model said on the same engine, device and examples."""
+        if case.role == "fp32":
+            return None
+        for other in self._plan.cells:
+            scored = self._outcomes.get(Step("score", other).key)
+            if _same_place(case, other) and other.role == "fp32" and isinstance(scored, Measured):
+                correct = find(scored, "correct")
+                accuracy = sum(correct.samples) / len(correct.samples) if correct else None
+                return Baseline(str(logits_file(other.deployment, _fact(scored, "data id"))), accuracy)
+        return None
+
+    def _preload(self, step: Step) -> tuple[str, ...]:
+        if isinstance(step.subject, Case):
+            return (step.subject.deployment.backend,)
+        return PREPARE if step.kind == "prepare" else DATA
+
+    def _warm_servers(self) -> None:
+        """Start every fork server that will be needed; they import while the first steps run."""
+        steps = [step for step in self._once() if step.kind != "deploy" and not self._finished(step)]
+        for preload in dict.fromkeys(self._preload(step) for step in steps):
+            self._workers.get(preload)
+
+
+def _same_place(case: Case, other: Case) -> bool:
+    def place(one: Case) -> tuple[object, ...]:
+        return one.deployment.artifact.model, one.deployment.backend, one.deployment.device, one.evaluation
+
+    return place(case) == place(other)
+
+
+def _fact(outcome: Outcome, what: str) -> str:
+    found: Iterator[str] = (e.found for e in getattr(outcome, "evidence", ()) if e.what == what)
+    return next(found, "")

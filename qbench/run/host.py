@@ -1,0 +1,106 @@
+"""What machine this is, with which code and which libraries: the session line of a results file."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import secrets
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import distributions
+from pathlib import Path
+
+from qbench import __version__
+from qbench.records import Session
+
+# the instruction sets that decide which integer kernels an engine can choose
+ISA = (
+    "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16",
+    "asimd", "asimddp", "i8mm", "bf16", "sve",
+)  # fmt: skip
+TOLD = (
+    "torch", "torchao", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript", "openvino", "nncf", "numpy",
+    "transformers", "scikit-learn", "pillow", "matplotlib",
+)  # fmt: skip
+
+
+def host_name() -> str:
+    """Return this machine's name as a folder is called: lower case letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", platform.node().lower()).strip("-") or "host"
+
+
+def new_session(suite: str, profile: str, command: str) -> Session:
+    """Describe this machine and this code, now."""
+    commit, dirty = code_commit()
+    return Session(
+        id=secrets.token_hex(6),
+        suite=suite,
+        profile=profile,
+        host=host_name(),
+        facts=host_facts(),
+        versions=versions(),
+        commit=commit,
+        dirty=dirty,
+        started_utc=now_utc(),
+        command=command,
+    )
+
+
+def now_utc() -> str:
+    """Return the time, to the second, in ISO 8601."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def host_facts() -> tuple[tuple[str, str], ...]:
+    """Return what decides speed here; a fact that this system does not tell is left out."""
+    info = _cpuinfo()
+    flags = set((info.get("flags") or info.get("Features") or "").split())
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    memory = re.search(r"MemTotal:\s+(\d+) kB", _read("/proc/meminfo"))
+    facts = {
+        "processor": info.get("model name") or platform.processor() or platform.machine(),
+        "architecture": platform.machine(),
+        "instruction sets": " ".join(name for name in ISA if name in flags),
+        "cores": str(os.cpu_count()),
+        "cores usable": str(affinity) if affinity else "",
+        "memory": f"{int(memory[1]) * 1024} B" if memory else "",
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip(),
+        "hypervisor": "yes" if "hypervisor" in flags else "",
+    }
+    return tuple((name, value) for name, value in facts.items() if value)
+
+
+def versions() -> tuple[tuple[str, str], ...]:
+    """Return the versions of qbench and of every library that can change a number."""
+    installed = {(d.metadata["Name"] or "").lower(): d.version for d in distributions()}
+    return (("qbench-suite", __version__), *((name, installed[name]) for name in TOLD if name in installed))
+
+
+def code_commit() -> tuple[str, bool]:
+    """Return the commit that this package stands at, and whether it was changed since; no commit: "none"."""
+    folder = Path(__file__).parent.parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=False, timeout=10)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        own = git("ls-files", "qbench/__init__.py")  # empty where the package lies inside somebody else's checkout
+        return (git("rev-parse", "HEAD") or "none", bool(git("status", "--porcelain", "qbench"))) if own else ("none", False)
+    except (OSError, subprocess.TimeoutExpired):
+        return "none", False
+
+
+def _cpuinfo() -> dict[str, str]:
+    first = _read("/proc/cpuinfo").split("\n\n")[0]
+    return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())}
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,161 @@
+"""Starting workers and talking to them: one fork server per engine, or a fresh interpreter for one step."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+from qbench.errors import QbenchError
+from qbench.records import Failed
+from qbench.run.protocol import Reply, Request
+from qbench.wire import from_plain, to_plain
+
+
+class WorkerDied(QbenchError):
+    """A fork server ended by itself; its own words are in the message."""
+
+
+class Worker:
+    """A running fork server. `prefix` is a command in front of the interpreter: `armpy`, `ssh pi5`, `srun`."""
+
+    def __init__(self, preload: tuple[str, ...] = (), *, prefix: tuple[str, ...] = ()) -> None:
+        """Start it; it imports while the caller goes on, and the first `ask` waits for it."""
+        self._log = tempfile.TemporaryFile()
+        interpreter = prefix or (sys.executable,)
+        self._process = subprocess.Popen(
+            [*interpreter, "-m", "qbench.run.worker", "--preload", *preload],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            encoding="utf-8",
+            env={**os.environ, "PYTHONHASHSEED": "0", "TOKENIZERS_PARALLELISM": "false"},
+        )
+        self._ready = False
+
+    def wait_until_ready(self) -> None:
+        """Return when everything is imported.
+
+        Raises:
+            WorkerDied: an import broke the interpreter.
+        """
+        if not self._ready:
+            self._read()
+            self._ready = True
+
+    def ask(self, request: Any) -> Reply:
+        """Send one request and wait for its reply; a server that dies gives a failed reply.
+
+        Raises:
+            WorkerDied: it ended before it was ready.
+        """
+        self.wait_until_ready()
+        try:
+            assert self._process.stdin is not None
+            self._process.stdin.write(json.dumps(to_plain(request)) + "\n")
+            self._process.stdin.flush()
+            return from_plain(Reply, self._read())
+        except (WorkerDied, BrokenPipeError) as error:
+            return Reply(Failed(request.kind, f"the worker itself ended: {error}"))
+
+    @property
+    def alive(self) -> bool:
+        """Tell whether it can take a request."""
+        return self._process.poll() is None
+
+    def _read(self) -> Any:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            self._process.wait()
+            self._log.seek(0)
+            words = self._log.read().decode(errors="replace").strip()[-2000:]
+            raise WorkerDied(
+                f"the worker ended with exit code {self._process.returncode}: {words}",
+                fix="run `qbench doctor`: it says which package is missing or broken",
+            )
+        return json.loads(line)
+
+    def close(self) -> None:
+        """End it; a running child ends with it."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.close()
+        except BrokenPipeError:  # it is gone already
+            pass
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+        self._log.close()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Workers:
+    """The fork servers of a run, one per set of preloaded modules, started when first needed."""
+
+    def __init__(self) -> None:
+        """Start none."""
+        self._running: dict[tuple[str, ...], Worker] = {}
+
+    def get(self, preload: tuple[str, ...]) -> Worker:
+        """Return the server that has these preloaded; a dead one is replaced."""
+        worker = self._running.get(preload)
+        if worker is None or not worker.alive:
+            if worker is not None:
+                worker.close()
+            worker = self._running[preload] = Worker(preload)
+        return worker
+
+    def restart(self) -> None:
+        """Replace all servers: all children of one share its address layout, which is a source of variance."""
+        old, self._running = self._running, {}
+        for worker in old.values():
+            worker.close()
+        for preload in old:
+            self._running[preload] = Worker(preload)
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        """Return when every server that was started has imported everything."""
+        for worker in self._running.values():
+            worker.wait_until_ready()
+
+    def close(self) -> None:
+        """End all servers."""
+        for worker in self._running.values():
+            worker.close()
+        self._running.clear()
+
+
+@contextmanager
+def workers() -> Iterator[Workers]:
+    """Give a run its fork servers and end them with it."""
+    running = Workers()
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+def ask_fresh(request: Request) -> Reply:
+    """Do one request in a fresh interpreter that has imported nothing but what the request itself needs."""
+    with Worker() as worker:
+        return worker.ask(request)

@@ -1,0 +1,47 @@
+"""Inside the child: do one request and turn whatever happens into a reply."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+
+from qbench.backends.base import BACKENDS, Probe
+from qbench.errors import QbenchError
+from qbench.records import Failed, Measured
+from qbench.run.protocol import ProbeRequest, StepRequest, Trace
+from qbench.run.steps.data import make_data
+from qbench.run.steps.deploy import deploy
+from qbench.run.steps.prepare import prepare
+from qbench.run.steps.score import score
+from qbench.run.steps.timed import time_anchor, time_case
+
+STEPS: dict[str, Callable[[StepRequest, Trace], Measured]] = {
+    "data": make_data,
+    "prepare": prepare,
+    "score": score,
+    "deploy": deploy,
+    "time": time_case,
+    "anchor": time_anchor,
+}
+
+
+def perform(request: StepRequest | ProbeRequest) -> Measured | Failed | Probe:
+    """Do it. This is the one place where an unexpected exception is caught; it is recorded with its stage."""
+    if isinstance(request, ProbeRequest):
+        try:
+            return BACKENDS[request.backend]().probe()
+        except Exception as error:  # an engine may break in any way while it is asked what it can do
+            return Probe(request.backend, "", (), f"the probe failed: {describe(error)}")
+    trace = Trace()
+    try:
+        return STEPS[request.step.kind](request, trace)
+    except Exception as error:  # the rest of the matrix goes on, whatever one cell does
+        return Failed(trace.stage, describe(error), traceback.format_exc(), tuple(trace.measurements))
+
+
+def describe(error: BaseException) -> str:
+    """Return an error's words: a QbenchError's own, any other's with its type in front."""
+    text = str(error).strip()
+    if isinstance(error, QbenchError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,93 @@
+"""From a plan to a results file: begin a new session or take up the last one, run, and say what became of it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from qbench.errors import NotAvailable, UnknownName
+from qbench.folders import cache_folder
+from qbench.run.executor import Executor, Tally, Watcher
+from qbench.run.host import host_name, new_session, now_utc
+from qbench.run.launch import workers
+from qbench.run.plan import Plan
+from qbench.run.protocol import Limits
+from qbench.store import Run, Store, read_runs, results_files
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a run left behind."""
+
+    tally: Tally
+    run: Run  # read back from disk: what is shown is what was stored
+
+
+def execute(plan: Plan, out: Path, watcher: Watcher, limits: Limits, *, command: str, resume: bool) -> Finished:
+    """Run the plan into `<out>/<host>/<date>-<suite>.jsonl`, or go on where the last session of it stopped.
+
+    Raises:
+        CannotWrite: the folder or the file cannot be written; found before anything is loaded.
+        UnknownName: `resume` without a session of this suite and profile on this host.
+        NotAvailable: another run is measuring on this machine.
+    """
+    earlier = last_run(out, plan) if resume else None
+    path = earlier.path if earlier else out / host_name() / f"{now_utc()[:10]}-{plan.suite.name}.jsonl"
+    store = Store(path)
+    with device_lock(), workers() as servers:
+        session = earlier.session if earlier else new_session(plan.suite.name, plan.profile.name, command)
+        if not earlier:
+            store.append(session)
+        executor = Executor(plan, store, session.id, servers, watcher, limits)
+        outcomes = {key: record.outcome for key, (record, _) in earlier.latest().items()} if earlier else {}
+        tally = executor.run(outcomes)
+    store.close()
+    return Finished(tally, next(run for run in read_runs([path]) if run.session.id == session.id))
+
+
+def last_run(out: Path, plan: Plan) -> Run:
+    """Return the newest session of this suite and profile that was begun on this host.
+
+    Raises:
+        UnknownName: there is none.
+    """
+    wanted = (plan.suite.name, plan.profile.name, host_name())
+    runs = [
+        run
+        for run in read_runs(results_files(out / host_name()))
+        if (run.session.suite, run.session.profile, run.session.host) == wanted
+    ]
+    if not runs:
+        raise UnknownName(
+            f"nothing to resume: {out} holds no {plan.profile.name} run of {plan.suite.name} on this host",
+            fix="leave --resume out, or name the folder with --out",
+        )
+    return runs[-1]
+
+
+@contextmanager
+def device_lock() -> Iterator[None]:
+    """Hold this machine's measuring lock: two runs at once would time each other.
+
+    Raises:
+        NotAvailable: another run holds it.
+    """
+    path = cache_folder() / "measuring.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            raise NotAvailable(
+                f"another qbench run (process {file.read().strip() or 'unknown'}) is measuring on this machine",
+                fix="wait for it: two runs at once would time each other",
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

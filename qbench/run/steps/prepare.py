@@ -1,0 +1,154 @@
+"""Walk the way from the source model to the deployed file, keep every file on it, and prove the last."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from qbench.errors import DoesNotFit
+from qbench.formats import cache
+from qbench.formats.artifact import (
+    Artifact,
+    LineageStep,
+    compressed_size_bytes,
+    file_size_bytes,
+    load,
+    save,
+)
+from qbench.formats.edges import named
+from qbench.formats.proof import prove
+from qbench.formats.reference import pass_on_reference
+from qbench.measure.memory import peak_bytes, reset_peak
+from qbench.models.choose import model_of
+from qbench.records import ArtifactSpec, Evidence, Hop, Measured, Measurement, Withheld, key
+from qbench.run.choose import strategy_of
+from qbench.run.protocol import StepRequest, Trace
+from qbench.strategies.base import Calibration
+from qbench.tasks.base import fetch
+
+LIVE = "torch"  # the one format that is no file
+
+
+def prepare(request: StepRequest, trace: Trace) -> Measured:
+    """Make the artifact, or take it from the cache, and measure what it is and what it cost.
+
+    Raises:
+        DoesNotFit: the file does not bear out what the technique claims.
+        QbenchError: whatever a hop says of a network that it cannot take.
+    """
+    spec = request.step.subject
+    assert isinstance(spec, ArtifactSpec)
+    reused = cache.holds(spec)
+    if not reused:
+        _make(spec, dict(request.data_ids), trace)
+    trace.stage = "proof"
+    folder = cache.folder_of(spec)
+    artifact = load(folder)
+    proof = prove(artifact)
+    trace.measurements = [
+        Measurement("file_size", (file_size_bytes(folder),)),
+        Measurement("compressed_size", (compressed_size_bytes(folder),)),
+        Measurement("prepare_time", (sum(step.wall_s for step in artifact.lineage),)),
+        Measurement("quantize_time", (sum(s.wall_s for s in artifact.lineage if s.kind == "technique"),)),
+        *proof.measurements,
+    ]
+    withheld = ()
+    peak = max((step.peak_memory_bytes for step in artifact.lineage), default=0)
+    if peak:
+        trace.measurements.append(Measurement("prepare_memory", (peak,)))
+    else:
+        withheld = (Withheld("prepare_memory", "this kernel has no resettable peak counter"),)
+    if proof.failure:
+        raise DoesNotFit(
+            f"nothing is proven to be quantized: {proof.failure}",
+            fix="repair the technique, or set its state to what it really stores",
+        )
+    lineage = tuple(
+        Evidence(f"hop {number}: {step.hop}", f"{step.wall_s:.2f} s; " + ", ".join(" ".join(v) for v in step.versions))
+        for number, step in enumerate(artifact.lineage, start=1)
+    )
+    made = Evidence("prepared", "earlier, taken from the cache" if reused else "in this run")
+    return Measured(tuple(trace.measurements), withheld, (), (made, *proof.evidence, *lineage))
+
+
+def _make(spec: ArtifactSpec, data_ids: dict[str, str], trace: Trace) -> None:
+    """Go on from the last file on the way that is in the cache already."""
+    ways = cache.prefixes(spec)
+    done = max((n for n, way in enumerate(ways, start=1) if way.format != LIVE and cache.holds(way)), default=0)
+    if done:
+        artifact, before = load(cache.folder_of(ways[done - 1])), cache.folder_of(ways[done - 1])
+    else:
+        artifact, before = None, None
+    making = cache.workspace(spec)
+    for way in ways[done:]:
+        hop = way.way[-1]
+        trace.stage = {"source": "load", "edge": "convert", "technique": "quantize"}[hop.kind]
+        artifact = _hop(hop, artifact, making, data_ids)
+        if before:
+            pass_on_reference(before, making)
+        if way.format != LIVE:
+            save(artifact, making, way)
+            before = cache.publish(making, way)
+            artifact = load(before)
+            making = cache.workspace(spec)
+    making.rmdir() if not any(making.iterdir()) else None
+
+
+def _hop(hop: Hop, artifact: Artifact | None, folder: Path, data_ids: dict[str, str]) -> Artifact:
+    """Load the source, or apply one conversion or one link of the chain, and note what it cost."""
+    counted = reset_peak()
+    start = time.perf_counter()
+    if artifact is None:
+        after, provider = _source(hop, folder), "torch" if hop.gives == LIVE else ""
+    elif hop.kind == "edge":
+        edge = named(hop.use.name)
+        after, provider = edge.convert(artifact, folder), edge.provider
+    else:
+        strategy = strategy_of(hop.use)
+        after = strategy.apply(artifact, _calibration(hop, artifact, data_ids), folder)
+        provider = next(route.provider for route in strategy.routes if route.takes == artifact.format)
+        if after.state != hop.state:
+            raise DoesNotFit(
+                f"{hop.use} announced the state {hop.state} and gave {after.state}",
+                fix="make the strategy's state() and apply() agree",
+            )
+    wall = time.perf_counter() - start
+    peak = (peak_bytes() or 0) if counted else 0
+    note = LineageStep(str(hop), hop.kind, wall, peak, _versions(provider))
+    return replace(after, lineage=(*(artifact.lineage if artifact else ()), note))
+
+
+def _source(hop: Hop, folder: Path) -> Artifact:
+    """Load the source model; one that is a file is copied with whatever lies in the same place beside it."""
+    artifact = model_of(hop.use).load()
+    if artifact.path is None:
+        return artifact
+    for path in artifact.path.parent.glob(artifact.path.name + "*"):
+        shutil.copyfile(path, folder / path.name)
+    return replace(artifact, path=folder / artifact.path.name)
+
+
+def _calibration(hop: Hop, artifact: Artifact, data_ids: dict[str, str]) -> Calibration:
+    if hop.calibration is None:
+        return Calibration("", {})
+    from qbench.run.choose import task_of
+
+    examples = fetch(data_ids[key(hop.calibration)])
+    inputs = task_of(hop.calibration.task).prepare({name: array[:] for name, array in examples.raw.items()})
+    fixed = artifact.inputs[0].shape[0] if artifact.inputs else None
+    if fixed:  # a file with a fixed batch takes whole batches only
+        inputs = {name: array[: len(array) // fixed * fixed] for name, array in inputs.items()}
+    return Calibration(examples.data_id, inputs, fixed)
+
+
+def _versions(provider: str) -> tuple[tuple[str, str], ...]:
+    found = []
+    for name in provider.split():
+        try:
+            found.append((name, version(name)))
+        except PackageNotFoundError:  # one of two distributions of the same library
+            continue
+    return tuple(found)

@@ -1,0 +1,187 @@
+"""Score a deployment: are its outputs right, did its kernels run as claimed, and how good are its answers?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from qbench.backends.base import KernelProof
+from qbench.errors import DoesNotFit, QbenchError
+from qbench.folders import cache_folder
+from qbench.formats import cache
+from qbench.formats.artifact import float_state
+from qbench.formats.proof import claimed_bits, weights_of
+from qbench.formats.reference import read_reference, relative_error
+from qbench.measure.energy import why_unavailable
+from qbench.measure.verdict import collapsed, not_finite
+from qbench.metrics import CATALOGUE
+from qbench.records import Deployment, Evidence, Float, Measured, Measurement, Verdict, Withheld, find, key
+from qbench.run.protocol import StepRequest, Trace
+from qbench.run.steps.session import Opened, open_case
+
+BATCH = 50  # scoring batch: accuracy does not depend on it, and it keeps a worker small
+REFERENCE_LIMIT = 1e-3  # of the outputs' range: float32 engines differ by 1e-6 to 1e-5 (measured on this zoo)
+KERNEL_SHARE = 0.5  # of the weights stored in low bits, at least this share must have run in low-bit kernels
+
+
+class WrongOutputs(QbenchError):
+    """An engine answered with something that cannot be the network's output."""
+
+
+def logits_file(deployment: Deployment, data_id: str) -> Path:
+    """Return where a deployment's outputs are kept for the comparisons with it."""
+    return cache_folder() / "logits" / f"{key(deployment)}-{data_id}.npy"
+
+
+def score(request: StepRequest, trace: Trace) -> Measured:
+    """Check, prove and score; see the module's head.
+
+    Raises:
+        WrongOutputs: empty or misshapen outputs, or a float engine that does not meet the source's answers.
+        DoesNotFit: weights are stored as integers, and the kernels ran in float.
+    """
+    opened = open_case(request, trace)
+    trace.stage = "check"
+    checked, no_reference = _meets_reference(opened)
+    trace.measurements += checked
+    trace.stage = "proof of kernel"
+    proof = opened.session.prove(opened.timed_inputs())
+    trace.measurements += [
+        Measurement("low_bit_kernels", (proof.low_bit,)),
+        Measurement("other_kernels", (proof.other,)),
+    ]
+    _kernels_ran_as_claimed(opened, proof)
+    trace.stage = "score"
+    outputs = _answers(opened)
+    measurements, withheld = opened.task.score(outputs, opened.examples)
+    compared, absent = _against_float(outputs, request)
+    trace.measurements += [*measurements, *compared]
+    verdict = _collapse(opened, outputs, request, trace)
+    kept = logits_file(opened.case.deployment, opened.examples.data_id)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    np.save(kept, outputs)
+    withheld = (*withheld, *no_reference, *absent, *_no_speed(opened, verdict))
+    evidence = (Evidence("data id", opened.examples.data_id), *proof.evidence)
+    return Measured(tuple(trace.measurements), withheld, (verdict,) if verdict else (), evidence)
+
+
+def _answers(opened: Opened) -> np.ndarray:
+    """Return the first output for every example, in order."""
+    size = opened.fixed_batch or BATCH
+    parts = []
+    for start in range(0, len(opened.examples), size):
+        wanted = min(size, len(opened.examples) - start)
+        answer = opened.session.run(opened.batch(start, size))[0]
+        if answer.ndim == 0 or answer.shape[0] < wanted:
+            raise WrongOutputs(
+                f"{opened.case.deployment.backend} gave an output of shape {answer.shape} for {wanted} examples",
+                fix="leave this engine out for this network (--backend), or export it with a free batch",
+            )
+        parts.append(answer[:wanted])
+    return np.concatenate(parts)
+
+
+def _meets_reference(opened: Opened) -> tuple[list[Measurement], tuple[Withheld, ...]]:
+    """Compare a float engine with what the source network says; others are judged by their accuracy."""
+    kept = read_reference(cache.folder_of(opened.case.deployment.artifact))
+    if kept is None:
+        return [], (Withheld("reference_error", "the source is a file: no other engine's answers to compare with"),)
+    inputs, wanted = kept
+    size = opened.fixed_batch or len(wanted)
+    answers = [opened.session.run({n: a[i : i + size] for n, a in inputs.items()})[0] for i in range(0, len(wanted), size)]
+    outputs = np.concatenate(answers)
+    if outputs.shape != wanted.shape:
+        raise WrongOutputs(
+            f"{opened.case.deployment.backend} gave outputs of shape {outputs.shape}; the source gives {wanted.shape}",
+            fix="leave this engine out for this network (--backend)",
+        )
+    error = relative_error(outputs, wanted)
+    if float_state(opened.artifact.state) and error > REFERENCE_LIMIT:
+        raise WrongOutputs(
+            f"{opened.case.deployment.backend} differs from the source network by {error:.2g} of the outputs' range, "
+            f"in the same 32-bit float (limit {REFERENCE_LIMIT})",
+            fix="leave this engine out for this network (--backend), and report it to the engine's makers",
+        )
+    if not np.isfinite(error):
+        return [], (Withheld("reference_error", "outputs hold NaN or infinity"),)
+    return [Measurement("reference_error", (error,))], ()
+
+
+def _kernels_ran_as_claimed(opened: Opened, proof: KernelProof) -> None:
+    state = opened.artifact.state
+    if float_state(state) or state.kind == "fake_quant":
+        return
+    bits = claimed_bits(state)
+    stored = sum(weight.bits <= bits for weight in weights_of(opened.artifact))
+    if proof.low_bit < max(1, stored * KERNEL_SHARE):
+        what = state.dtype if isinstance(state, Float) else f"{bits}-bit integer"
+        raise DoesNotFit(
+            f"the file stores {stored} weights in {bits} bits, but only {proof.low_bit} multiply-accumulate kernels "
+            f"ran in {what} and {proof.other} in 32-bit float",
+            fix="this engine does not speed this technique up here; leave the pair out, or try another engine",
+        )
+
+
+def _against_float(outputs: np.ndarray, request: StepRequest) -> tuple[list[Measurement], tuple[Withheld, ...]]:
+    """Return divergence and signal-to-noise against the float model's outputs on the same engine."""
+    names = ("kl_divergence", "sqnr")
+    if request.baseline is None:
+        return [], tuple(Withheld(name, "this is the float baseline itself") for name in names)
+    wanted = np.load(request.baseline.logits)
+    if outputs.shape != wanted.shape or not np.isfinite(outputs).all():
+        return [], tuple(Withheld(name, "outputs hold NaN or infinity") for name in names)
+    found, withheld = [], []
+    if outputs.ndim == 2 and outputs.shape[1] > 1:
+        found.append(Measurement("kl_divergence", tuple(kl_divergence(wanted, outputs).tolist())))
+    else:
+        withheld.append(Withheld("kl_divergence", "the outputs are no class scores"))
+    noise = float(np.square(outputs.astype(np.float64) - wanted).sum())
+    if noise:
+        signal = float(np.square(wanted.astype(np.float64)).sum())
+        found.append(Measurement("sqnr", (10 * float(np.log10(signal / noise)),)))
+    else:
+        withheld.append(Withheld("sqnr", "no noise: the outputs are those of the float model, bit for bit"))
+    return found, tuple(withheld)
+
+
+def kl_divergence(wanted: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """Return KL(softmax(wanted) || softmax(given)) in nats, one number a row.
+
+    Shapes:
+        wanted, given: (count, classes), finite.
+        returns: (count,), float64, never below zero.
+
+    Source:
+        Kullback and Leibler 1951; computed from log-softmax, so that large logits do not overflow.
+    """
+
+    def log_softmax(logits: np.ndarray) -> np.ndarray:
+        shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+        return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+    p, q = log_softmax(wanted), log_softmax(given)
+    return np.maximum((np.exp(p) * (p - q)).sum(axis=1), 0.0)
+
+
+def _collapse(opened: Opened, outputs: np.ndarray, request: StepRequest, trace: Trace) -> Verdict | None:
+    bad = int((~np.isfinite(outputs.reshape(len(outputs), -1)).all(axis=1)).sum())
+    verdict = not_finite(bad, len(outputs))
+    correct = find(Measured(tuple(trace.measurements)), "correct")
+    chance = opened.task.chance(opened.examples)
+    if verdict or correct is None or chance is None or request.baseline is None or request.baseline.accuracy is None:
+        return verdict
+    return collapsed(float(np.mean(correct.samples)), request.baseline.accuracy, chance)
+
+
+def _no_speed(opened: Opened, verdict: Verdict | None) -> tuple[Withheld, ...]:
+    """Say why a cell that will not be timed has no speed; energy has its reason everywhere."""
+    if opened.artifact.state.kind == "fake_quant":
+        reason = "simulated: this would be the speed of float kernels"
+    elif verdict:
+        reason = f"{verdict.kind}: the speed of a network that answers wrongly is no gain"
+    elif opened.case.scenario.name == "scored":
+        reason = "a further calibration seed: scored to show the spread, not timed"
+    else:
+        return (Withheld("energy", why_unavailable()),)
+    return tuple(Withheld(name, reason) for name, metric in CATALOGUE.items() if metric.needs_native)

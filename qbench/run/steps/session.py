@@ -1,0 +1,60 @@
+"""Opening a deployment, and the few things that every step which opens one needs."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from qbench.backends.base import BACKENDS, Session
+from qbench.formats import cache
+from qbench.formats.artifact import Artifact, load
+from qbench.records import Case, key
+from qbench.run.choose import task_of
+from qbench.run.protocol import StepRequest, Trace
+from qbench.tasks.base import Examples, Task, batch_of, fetch
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A deployment that answers, and the examples to ask it about."""
+
+    case: Case
+    artifact: Artifact
+    session: Session
+    task: Task
+    examples: Examples
+    load_s: float  # from file to a session that can answer
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """Return the one batch size that the network takes, or None where it takes any."""
+        return self.artifact.inputs[0].shape[0] if self.artifact.inputs else None
+
+    def batch(self, start: int, size: int) -> dict[str, np.ndarray]:
+        """Return the inputs for `size` examples from `start` on."""
+        return batch_of(self.task, self.examples, start, size, whole=self.fixed_batch is not None)
+
+    def timed_inputs(self) -> dict[str, np.ndarray]:
+        """Return one batch of the scenario's size, the same for every deployment of a model."""
+        return self.batch(0, self.fixed_batch or self.case.scenario.batch)
+
+
+def open_case(request: StepRequest, trace: Trace) -> Opened:
+    """Load the artifact on its engine.
+
+    Raises:
+        BadFile: the artifact or the examples are torn.
+        NotAvailable: the engine took another device.
+    """
+    case = request.step.subject
+    assert isinstance(case, Case)
+    trace.stage = "load"
+    deployment = case.deployment
+    artifact = load(cache.folder_of(deployment.artifact))
+    start = time.perf_counter()
+    session = BACKENDS[deployment.backend]().load(artifact, deployment.device, deployment.threads)
+    load_s = time.perf_counter() - start
+    examples = fetch(dict(request.data_ids)[key(case.evaluation)])
+    return Opened(case, artifact, session, task_of(case.evaluation.task), examples, load_s)

@@ -1,0 +1,115 @@
+"""Finding the way: from a model's format through a chain of techniques to a format that an engine runs."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import qbench.quant as quant
+from qbench.errors import DoesNotFit
+from qbench.formats import edges
+from qbench.formats.edges import EDGES
+from qbench.records import Choice, DataSpec, Hop, State
+from qbench.run.choose import strategy_of
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a walk stands: so far along the chain, in this format and state, by these hops."""
+
+    done: int
+    format: str
+    state: State
+    way: tuple[Hop, ...]
+
+
+def find_way(
+    source: Hop, chain: tuple[Choice, ...], goals: frozenset[str], calibration: Callable[[], DataSpec]
+) -> tuple[Hop, ...]:
+    """Return the shortest way on from the source; edges are inserted where formats do not meet.
+
+    Raises:
+        DoesNotFit: there is no way, or two that are equally short; both are named.
+    """
+    places = [_Place(0, source.gives, source.state, (source,))]
+    refusals: list[DoesNotFit] = []
+    seen: set[tuple[int, str, State]] = set()
+    while places:
+        arrived = [place for place in places if place.done == len(chain) and place.format in goals]
+        if len(arrived) > 1:
+            ways = " or ".join(" > ".join(str(hop) for hop in place.way[1:]) for place in arrived)
+            raise DoesNotFit(f"two ways are equally short: {ways}", fix="name the conversion in the chain")
+        if arrived:
+            return arrived[0].way
+        following = []
+        for place in places:
+            for after in _next(place, chain, calibration, refusals):
+                if (after.done, after.format, after.state) not in seen:
+                    following.append(after)
+        seen |= {(place.done, place.format, place.state) for place in following}
+        places = following
+    raise _no_way(source.gives, chain, goals, refusals)
+
+
+def _next(
+    place: _Place, chain: tuple[Choice, ...], calibration: Callable[[], DataSpec], refusals: list[DoesNotFit]
+) -> list[_Place]:
+    """Return where one more hop leads: the chain's next link, and every edge that this state survives."""
+    found = []
+    if place.done < len(chain):
+        link = chain[place.done]
+        strategy = strategy_of(link)
+        for route in strategy.routes:
+            if route.takes != place.format:
+                continue
+            try:
+                state = strategy.state(place.state)
+            except DoesNotFit as error:
+                refusals.append(error)
+                continue
+            data = calibration() if strategy.needs_calibration else None
+            source = digest_of(Path(inspect.getfile(type(strategy))), route.provider)
+            hop = Hop("technique", link, route.gives, state, source, data)
+            found.append(_Place(place.done + 1, route.gives, state, (*place.way, hop)))
+    for edge in EDGES:
+        if edge.takes == place.format and edge.survives(place.state):
+            source = digest_of(Path(edges.__file__), edge.provider)
+            hop = Hop("edge", Choice(edge.name), edge.gives, place.state, source)
+            found.append(_Place(place.done, edge.gives, place.state, (*place.way, hop)))
+    return found
+
+
+def _no_way(start: str, chain: tuple[Choice, ...], goals: frozenset[str], refusals: list[DoesNotFit]) -> DoesNotFit:
+    wanted = ", ".join(sorted(goals))
+    if refusals:
+        return DoesNotFit(refusals[0].problem, fix=refusals[0].fix)
+    takes = {str(link): sorted({route.takes for route in strategy_of(link).routes}) for link in chain}
+    links = "; ".join(f"{link} takes {' or '.join(formats)}" for link, formats in takes.items())
+    return DoesNotFit(
+        f"there is no way from {start} to {wanted}" + (f" ({links})" if links else ""),
+        fix="choose an engine that runs what the chain gives, or a technique with a route for this engine",
+    )
+
+
+@cache
+def digest_of(path: Path, provider: str) -> str:
+    """Digest the code of a hop, of what it shares in `quant`, and the versions of the libraries it calls."""
+    digest = hashlib.sha256(path.read_bytes())
+    for shared in sorted(Path(quant.__file__).parent.glob("*.py")):
+        digest.update(shared.read_bytes())
+    for name in provider.split():
+        digest.update(f"{name} {version_or_none(name)};".encode())
+    return digest.hexdigest()[:16]
+
+
+def version_or_none(distribution: str) -> str | None:
+    """Return an installed distribution's version."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None

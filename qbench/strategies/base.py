@@ -1,0 +1,78 @@
+"""What a strategy is: one step of a technique's chain. Strategies are final; none inherits from another.
+
+Nothing here or at the top of a leaf imports torch, onnx or an engine: listing and planning must stay quick.
+A leaf imports what it needs inside `apply`.
+"""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from qbench.records import State
+from qbench.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+
+    from qbench.formats.artifact import Artifact
+
+STRATEGIES: Registry[type[Strategy]] = Registry("technique", "qbench.strategies")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One way to apply a strategy: the format it takes, the format it gives, and the library that does it."""
+
+    takes: str
+    gives: str
+    provider: str  # distribution names, separated by spaces: their versions enter the artifact's key
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The calibration examples: named inputs, each (count, ...); empty where a strategy needs no data."""
+
+    data_id: str
+    inputs: dict[str, np.ndarray]
+    fixed_batch: int | None = None  # the network takes batches of this size only
+
+    def in_batches(self, batch: int) -> Iterator[dict[str, np.ndarray]]:
+        """Yield the examples in order, `batch` at a time, or as the network demands."""
+        batch = self.fixed_batch or batch
+        count = len(next(iter(self.inputs.values())))
+        for start in range(0, count, batch):
+            yield {name: array[start : start + batch] for name, array in self.inputs.items()}
+
+
+class Strategy(abc.ABC):
+    """A quantizing (or pruning, distilling, converting) step. Leaves are frozen dataclasses.
+
+    A leaf's fields are the parameters that a suite may set, or sweep by giving a list. `__post_init__` checks
+    them and raises BadParameter.
+    """
+
+    about: ClassVar[str]  # one sentence, for `qbench list`
+    source: ClassVar[str]  # paper, specification or library
+    routes: ClassVar[tuple[Route, ...]]
+    needs_calibration: ClassVar[bool]
+
+    @abc.abstractmethod
+    def state(self, before: State) -> State:
+        """Return the state that `apply` will give, known before anything is prepared.
+
+        Raises:
+            DoesNotFit: this step cannot follow on `before`; the fix names a chain that would work.
+        """
+
+    @abc.abstractmethod
+    def apply(self, artifact: Artifact, calibration: Calibration, folder: Path) -> Artifact:
+        """Return the changed artifact, its file in `folder`; the artifact given comes back unchanged.
+
+        Raises:
+            DoesNotFit: the network has no layer that this step covers; the layer kinds found are named.
+        """

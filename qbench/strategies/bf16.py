@@ -1,0 +1,99 @@
+"""Weights and arithmetic in bfloat16: half the bytes, eight bits of precision, the range of float32."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from qbench.errors import DoesNotFit
+from qbench.records import Float, State
+from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy
+
+if TYPE_CHECKING:
+    from qbench.formats.artifact import Artifact
+
+
+@STRATEGIES.register("bf16")
+@dataclass(frozen=True, slots=True)
+class BFloat16(Strategy):
+    """Store weights as bfloat16 and ask the engine to compute in it."""
+
+    about: ClassVar[str] = "weights and arithmetic in bfloat16"
+    source: ClassVar[str] = "Kalamkar et al. 2019, arXiv:1905.12322"
+    routes: ClassVar[tuple[Route, ...]] = (
+        Route("torch", "torch", "torch"),
+        Route("onnx", "onnx", "onnx ml_dtypes"),
+    )
+    needs_calibration: ClassVar[bool] = False
+
+    def state(self, before: State) -> State:
+        """Return bfloat16; see Strategy.state."""
+        if before != Float("fp32"):
+            raise DoesNotFit(
+                f"bf16 takes a 32-bit float network, and this one is {before.kind} already",
+                fix='put it first: chain = [{ use = "bf16" }]',
+            )
+        return Float("bf16")
+
+    def apply(self, artifact: Artifact, calibration: Calibration, folder: Path) -> Artifact:  # noqa: ARG002
+        """Cast the module, or the tensors of the ONNX file; see Strategy.apply."""
+        if artifact.format == "torch":
+            return replace(artifact, module=_InBFloat16.around(artifact.module), state=Float("bf16"))
+        path = folder / "model.onnx"
+        _cast_onnx(artifact.path, path)
+        return replace(artifact, path=path, state=Float("bf16"))
+
+
+class _InBFloat16:
+    """A maker of modules, so that this file can be read without torch."""
+
+    @staticmethod
+    def around(module: Any) -> Any:
+        import copy
+
+        import torch
+
+        class InBFloat16(torch.nn.Module):
+            """The network in bfloat16 behind float32 inputs and outputs."""
+
+            def __init__(self, inner: torch.nn.Module) -> None:
+                super().__init__()
+                self.inner = inner
+
+            def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+                half = [x.to(torch.bfloat16) if x.is_floating_point() else x for x in inputs]
+                return self.inner(*half).float()
+
+        return InBFloat16(copy.deepcopy(module).to(torch.bfloat16)).eval()
+
+
+def _cast_onnx(source: Path | None, path: Path) -> None:
+    """Store every floating tensor of more than one element as bfloat16, with a Cast back in the graph.
+
+    The engine folds weight and Cast and computes in the precision that it is asked for; engines that have no
+    bfloat16 kernels compute in float32, which the proof of kernel finds.
+    """
+    import ml_dtypes
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = onnx.load(source)
+    casts = []
+    for tensor in list(model.graph.initializer):
+        if tensor.data_type != TensorProto.FLOAT or numpy_helper.to_array(tensor).size < 2:
+            continue
+        codes = numpy_helper.to_array(tensor).astype(ml_dtypes.bfloat16).view(np.uint16)
+        stored = f"{tensor.name}_bf16"
+        model.graph.initializer.append(
+            helper.make_tensor(stored, TensorProto.BFLOAT16, tensor.dims, codes.tobytes(), raw=True)
+        )
+        model.graph.initializer.remove(tensor)
+        casts.append(helper.make_node("Cast", [stored], [tensor.name], f"cast_{tensor.name}", to=TensorProto.FLOAT))
+    if not casts:
+        raise DoesNotFit("the network has no floating weights to store as bfloat16", fix="leave bf16 out for it")
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([*casts, *nodes])
+    onnx.save(model, path)

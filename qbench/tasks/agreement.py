@@ -1,0 +1,100 @@
+"""Does the quantized network say what the float one says? Needs no labels: for a user's own model and inputs."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from qbench.errors import BadFile
+from qbench.records import DataSpec, Measurement, Split, Withheld
+from qbench.tasks.base import TASKS, Examples, Task
+
+NO_LABELS = "the inputs have no labels: agreement with the float model stands in for accuracy"
+CALIBRATION_SHARE = 4  # one sample in four calibrates, the rest are compared: the two never overlap
+
+
+@TASKS.register("agreement")
+@dataclass(frozen=True, slots=True)
+class Agreement(Task):
+    """Compare answers with the float model's on the samples of an .npz file, one array per input."""
+
+    about: ClassVar[str] = "agreement with the float model on your own inputs (.npz, one array per input)"
+
+    inputs: str = ""
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """Return the file's arrays.
+
+        Raises:
+            BadFile: no such file, no .npz, no arrays, arrays of different lengths, or not finite.
+        """
+        how = "save samples with numpy.savez(path, INPUT_NAME=array), first axis = samples"
+        try:
+            with np.load(self.inputs, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+        except (OSError, ValueError, AttributeError) as error:
+            raise BadFile(f"--inputs {self.inputs}: {error}", fix=how) from error
+        lengths = {name: (array.shape[0] if array.ndim else 0) for name, array in arrays.items()}
+        if not arrays or len(set(lengths.values())) != 1:
+            raise BadFile(f"--inputs {self.inputs}: arrays differ in length: {lengths}", fix=how)
+        if min(lengths.values()) < 2 * CALIBRATION_SHARE:
+            raise BadFile(
+                f"--inputs {self.inputs} holds {min(lengths.values())} samples",
+                fix=f"give at least {2 * CALIBRATION_SHARE}; 200 or more make differences visible",
+            )
+        for name, array in arrays.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise BadFile(f"--inputs {self.inputs}: {name} holds NaN or infinity", fix="remove those samples")
+        return arrays
+
+    def sizes(self) -> dict[Split, int]:
+        """Return the split of the samples: every fourth one calibrates."""
+        count = len(next(iter(self._arrays().values())))
+        calibration = len(range(0, count, CALIBRATION_SHARE))
+        return {"calibration": calibration, "test": count - calibration}
+
+    def recipe(self) -> str:
+        """Return the file's content digest."""
+        try:
+            return hashlib.sha256(Path(self.inputs).read_bytes()).hexdigest()[:16]
+        except OSError as error:
+            raise BadFile(f"--inputs {self.inputs}: {error.strerror}", fix="name an .npz file") from error
+
+    def examples(self, spec: DataSpec) -> Examples:
+        """Return the split's samples: the first `count`, or a draw."""
+        arrays = self._arrays()
+        count = len(next(iter(arrays.values())))
+        calibrates = np.arange(count) % CALIBRATION_SHARE == 0
+        rows = np.flatnonzero(calibrates if spec.split == "calibration" else ~calibrates)
+        if spec.seed is not None:
+            rows = np.sort(np.random.default_rng(spec.seed).choice(rows, spec.count, replace=False))
+        raw = {name: np.ascontiguousarray(array[rows[: spec.count]]) for name, array in arrays.items()}
+        digest = hashlib.sha256()
+        for name, array in sorted(raw.items()):
+            digest.update(f"{name} {array.dtype} {array.shape}".encode())
+            digest.update(array.tobytes())
+        return Examples(digest.hexdigest()[:16], raw, None)
+
+    def prepare(self, raw: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Hand the samples over as they are."""
+        return {name: np.ascontiguousarray(array) for name, array in raw.items()}
+
+    def chance(self, examples: Examples) -> float | None:  # noqa: ARG002
+        """Return None: nothing is right or wrong here."""
+        return None
+
+    def score(
+        self, outputs: np.ndarray, examples: Examples  # noqa: ARG002
+    ) -> tuple[tuple[Measurement, ...], tuple[Withheld, ...]]:
+        """Return the first answers where outputs look like class scores: (count, at least 2)."""
+        withheld = (Withheld("correct", NO_LABELS),)
+        if outputs.ndim != 2 or outputs.shape[1] < 2:
+            shape = "x".join(str(size) for size in outputs.shape)
+            return (), (*withheld, Withheld("prediction", f"outputs of shape {shape} are no class scores"))
+        finite = np.isfinite(outputs).all(axis=1)
+        first = np.where(finite, np.where(finite[:, None], outputs, 0).argmax(axis=1), -1)
+        return (Measurement("prediction", tuple(first.tolist())),), withheld

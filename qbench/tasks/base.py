@@ -1,0 +1,130 @@
+"""What a task is: examples, and a score for the answers. Numpy only; no task knows an engine."""
+
+from __future__ import annotations
+
+import abc
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from qbench.errors import BadFile, CannotWrite
+from qbench.folders import cache_folder
+from qbench.registry import Registry
+
+if TYPE_CHECKING:
+    from qbench.records import DataSpec, Measurement, Split, Withheld
+
+TASKS: Registry[type[Task]] = Registry("task", "qbench.tasks")
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Stored examples of a task: raw arrays by input name, labels where there are any, and the id of both."""
+
+    data_id: str
+    raw: dict[str, np.ndarray]
+    labels: np.ndarray | None
+
+    def __len__(self) -> int:
+        """Return how many examples there are."""
+        return len(next(iter(self.raw.values())))
+
+
+class Task(abc.ABC):
+    """A question put to a network. Leaves are frozen dataclasses; their fields are parameters of a suite."""
+
+    about: ClassVar[str]
+
+    @abc.abstractmethod
+    def sizes(self) -> dict[Split, int]:
+        """Return how many examples each split has, without rendering or loading any."""
+
+    @abc.abstractmethod
+    def recipe(self) -> str:
+        """Return a digest of all that decides the examples, without rendering or loading any."""
+
+    @abc.abstractmethod
+    def examples(self, spec: DataSpec) -> Examples:
+        """Make the examples: the first `count` of the split, or a draw by `seed`."""
+
+    @abc.abstractmethod
+    def prepare(self, raw: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return raw examples as the network's inputs: float32, contiguous, batch first."""
+
+    @abc.abstractmethod
+    def chance(self, examples: Examples) -> float | None:
+        """Return what always giving the commonest answer scores; None where answers have no right or wrong."""
+
+    @abc.abstractmethod
+    def score(
+        self, outputs: np.ndarray, examples: Examples
+    ) -> tuple[tuple[Measurement, ...], tuple[Withheld, ...]]:
+        """Return the per-sample measurements of finite or non-finite outputs (count, ...), and what is withheld."""
+
+
+def batch_of(task: Task, examples: Examples, start: int, size: int, *, whole: bool = False) -> dict[str, np.ndarray]:
+    """Return the network's inputs for `size` examples from `start` on; the last batch may be smaller.
+
+    With `whole`, a batch that runs over the end is filled up with the last example, for a network that takes
+    batches of one size only; the caller cuts the answers.
+    """
+    rows = np.arange(start, start + size)
+    rows = np.minimum(rows, len(examples) - 1) if whole else rows[rows < len(examples)]
+    return task.prepare({name: array[rows] for name, array in examples.raw.items()})
+
+
+# --- stored examples: rendered once on the host, read by content id wherever they are needed --------
+
+
+def folder_of(data_id: str) -> Path:
+    """Return where the examples with this id are kept."""
+    return cache_folder() / "inputs" / data_id
+
+
+def store(examples: Examples) -> Path:
+    """Keep the examples under their id, whole or not at all.
+
+    Raises:
+        CannotWrite: no room, or no right to write.
+    """
+    folder = folder_of(examples.data_id)
+    if (folder / "examples.json").is_file():
+        return folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, array in examples.raw.items():
+            np.save(folder / f"raw-{name}.npy", array)
+        if examples.labels is not None:
+            np.save(folder / "labels.npy", examples.labels)
+        note = {"inputs": list(examples.raw), "labels": examples.labels is not None}
+        (folder / "examples.new").write_text(json.dumps(note))
+        os.replace(folder / "examples.new", folder / "examples.json")
+    except OSError as error:
+        raise CannotWrite(
+            f"examples cannot be kept in {folder}: {error.strerror or error}",
+            fix="make room, or set QBENCH_CACHE to a folder on another disk",
+        ) from error
+    return folder
+
+
+def fetch(data_id: str) -> Examples:
+    """Return stored examples, mapped from disk.
+
+    Raises:
+        BadFile: they are not there or torn.
+    """
+    folder = folder_of(data_id)
+    try:
+        note = json.loads((folder / "examples.json").read_text())
+        raw = {name: np.load(folder / f"raw-{name}.npy", mmap_mode="r") for name in note["inputs"]}
+        labels = np.load(folder / "labels.npy") if note["labels"] else None
+    except (OSError, ValueError, KeyError) as error:
+        raise BadFile(
+            f"the examples {data_id} cannot be read from {folder}: {error}",
+            fix="delete that folder and run again: they are made anew",
+        ) from error
+    return Examples(data_id, raw, labels)
