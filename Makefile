@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP_ARGS ?=
 RUN_ARGS ?= --suite vision --hw all
 
-.PHONY: run install test test-all check bench report clean
+.PHONY: run install test test-slow check bench report clean
 
 run: install
 	$(BIN)/qbench run $(RUN_ARGS)
@@ -24,8 +24,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 test: install
 	$(BIN)/python -m pytest -q
 
-test-all: install
-	$(BIN)/python -m pytest -q -m 'not gpu and not network'
+test-slow: install
+	$(BIN)/python -m pytest -q -m 'slow and not gpu and not network'
 
 check: install
 	$(BIN)/ruff check .

@@ -39,5 +39,9 @@ class CannotWrite(QbenchError):
     """A folder or a file that must be written cannot be."""
 
 
+class OutOfRoom(CannotWrite):
+    """The disk filled up while results were being written; what was written before is intact."""
+
+
 class NotAvailable(QbenchError):
     """An engine or a device that was asked for is not here."""

@@ -282,6 +282,7 @@ class Record:
     session: str
     started_utc: str
     wall_s: float
+    busy_s: float = 0.0  # inside the child; the rest of the wall is the harness's own
     log: str = ""  # the last lines that the engine wrote, where the step failed
     kind: Literal["record"] = "record"
     format: int = FORMAT_VERSION

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qbench.codec import decode, encode
-from qbench.errors import BadFile, CannotWrite
+from qbench.errors import BadFile, CannotWrite, OutOfRoom
 from qbench.records import Failed, Line, Record, Session
 
 
@@ -58,7 +58,7 @@ class Store:
         """Write one line and force it to disk before returning.
 
         Raises:
-            CannotWrite: the disk is full or the file went away; what was written before is intact.
+            OutOfRoom: the disk is full or the file went away; what was written before is intact.
         """
         text = encode(line) + "\n"
         start = self.path.stat().st_size if self.path.exists() else 0
@@ -68,7 +68,7 @@ class Store:
             os.fsync(self._file.fileno())
         except OSError as error:
             self._cut_back_to(start)
-            raise CannotWrite(
+            raise OutOfRoom(
                 f"{self.path}: {error.strerror or error}; all earlier lines are intact",
                 fix="make room on the disk, then run the same command with --resume",
             ) from error

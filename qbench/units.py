@@ -53,10 +53,11 @@ def text(value: float, unit: Unit) -> str:
 
 
 def span(low: float, high: float, unit: Unit) -> str:
-    """Return two ends of an interval, the unit once where both share it: `1.20 to 1.40 ms`."""
+    """Return two ends of an interval, the unit once where both share it: `1.20–1.40 ms`."""
     first, last = text(low, unit), text(high, unit)
     tail = "\N{MULTIPLICATION SIGN}" if unit == "ratio" else last[last.rfind(" ") :] if " " in last else ""
-    return f"{first.removesuffix(tail)} to {last}"
+    between = " to " if low < 0 or unit == "points" else "\N{EN DASH}"  # a dash beside a sign reads badly
+    return f"{first.removesuffix(tail)}{between}{last}"
 
 
 def duration(seconds: float) -> str:

@@ -20,6 +20,7 @@ DEVICES = {"cpu": "CPU"}
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 MACS = {"Convolution", "Deconvolution", "FullyConnected", "MatMul"}
 INTEGER = {"u8", "i8"}
+NUMBER_FORMATS = ("fp32", "bf16", "fp16", "int8", "int4")  # openvino also lists abilities that are none
 
 
 @BACKENDS.register("openvino")
@@ -44,7 +45,8 @@ class OpenVino(Backend):
         except ImportError as error:
             return Probe("openvino", "", (), f"openvino is not installed ({error})")
         core = ov.Core()
-        abilities = tuple(name.lower() for name in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+        told = {name.lower() for name in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")}
+        abilities = tuple(name for name in NUMBER_FORMATS if name in told)
         return Probe("openvino", ov.__version__.split("-")[0], (DeviceProbe("cpu", None, abilities),))
 
     def refuses(self, state: State, probe: DeviceProbe) -> str | None:

@@ -6,6 +6,7 @@ read this table without any of them.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,7 +51,10 @@ def export(artifact: Artifact, folder: Path) -> Artifact:
         for spec in artifact.inputs
     )
     batch = torch.export.Dim("batch")
-    shapes = tuple({axis: batch for axis, size in enumerate(spec.shape) if size is None} for spec in artifact.inputs)
+    shapes: Any = tuple({axis: batch for axis, size in enumerate(spec.shape) if size is None} for spec in artifact.inputs)
+    parameters = inspect.signature(artifact.module.forward).parameters.values()
+    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+        shapes = (shapes,)  # torch.export sees *inputs as one argument that is a tuple
     with torch.no_grad():
         program = torch.export.export(artifact.module.eval(), example, dynamic_shapes=shapes)
     path = folder / "model.pt2"

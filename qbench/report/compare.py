@@ -9,7 +9,7 @@ from typing import Literal
 
 from qbench.records import Measurement
 from qbench.report.derive import not_timed
-from qbench.report.figures import Absent, Figure, Value, figure
+from qbench.report.figures import Absent, Figure, Spread, Value, figure
 from qbench.report.join import Joined, evidence, sought, why_missing
 from qbench.stats import (
     Interval,
@@ -68,7 +68,7 @@ def own_ratio(name: str, of: str, own: Mapping[str, Value], base: Mapping[str, V
         return {name: top}
     if isinstance(bottom, Absent):
         return {name: Absent(f"the baseline has none: {bottom.reason}")}
-    kind = "exact" if top.interval == bottom.interval == "exact" else "single"
+    kind: Spread = "exact" if top.interval == bottom.interval == "exact" else "single"
     n = min(top.n, bottom.n)
     return {name: Figure(top.value / bottom.value, "ratio", n, top.of, top.lines + bottom.lines, kind)}
 

@@ -100,10 +100,10 @@ def join(run: Run) -> list[Joined]:
             )
         )
     known = {entry.artifact for entry in joined}
-    for artifact, line in by_kind.get("prepare", {}).items():
+    for spec, line in by_kind.get("prepare", {}).items():
         failed = isinstance(line.record.outcome, Failed)
-        if failed and isinstance(artifact, ArtifactSpec) and artifact not in known:
-            joined.append(Joined(artifact=artifact, case=None, prepare=line))
+        if failed and isinstance(spec, ArtifactSpec) and spec not in known:
+            joined.append(Joined(artifact=spec, case=None, prepare=line))
     return joined
 
 

@@ -86,13 +86,14 @@ def speed_tone(cell: Cell) -> Tone:
 
 
 def size_tone(cell: Cell) -> Tone:
-    """Good only if smaller than fp32 and than the smallest float; bad if larger than fp32."""
+    """Good only if it works and is smaller than fp32 and than the smallest float; bad if larger than fp32."""
     own, over = cell.figures["size_ratio"], cell.figures["size_over_float"]
     if isinstance(own, Absent):
         return "neutral"
     if own.value > 1:
         return "bad"
-    return "good" if own.value < 1 and (isinstance(over, Absent) or over.value < 1) else "neutral"
+    smallest = own.value < 1 and (isinstance(over, Absent) or over.value < 1)
+    return "good" if smallest and cell.status == "measured" else "neutral"
 
 
 def memory_tone(cell: Cell) -> Tone:
@@ -169,7 +170,6 @@ MATRIX: tuple[tuple[str, Callable[[Cell], Tone], bool], ...] = (
     ("speedup", speed_tone, False),
     ("speedup_over_float", speed_tone, True),
     ("latency", lambda _: "neutral", False),
-    ("latency_p90", lambda _: "neutral", True),
     ("peak_memory", memory_tone, True),
 )
 
@@ -223,33 +223,6 @@ def _status(cell: Cell, notes: Notes) -> Entry:
 
 def _full(stage: str, words: str) -> str:
     return f"skipped: {words}" if stage == "plan" else f"{stage}: {words}"
-
-
-def detail_table(cell: Cell) -> Table:
-    """Return every figure of one cell with interval, count and lines, or the reason why there is none."""
-    rows = []
-    for name, what in FIGURES.items():
-        value = cell.figures[name]
-        if isinstance(value, Absent):
-            none = Entry(DASH, "absent")
-            rows.append((Entry(what.head), none, Entry(value.reason, "absent"), none, none))
-        else:
-            counted = f"{value.n:,} {value.of}"
-            rows.append(
-                (
-                    Entry(what.head), Entry(str(value), figure=value), Entry(_between(value)), Entry(counted),
-                    Entry("", lines=value.lines),
-                )
-            )
-    heads = ("figure", "value", "interval, or why there is none", "n", "lines")
-    columns = tuple(Column(head, right=head == "value") for head in heads)
-    return Table(titled(cell.name, cell.profile), columns, tuple(rows))
-
-
-def _between(value: Figure) -> str:
-    from qbench.report.figures import SPREAD_WORDS
-
-    return value.between if value.low is None else f"{value.between} ({SPREAD_WORDS[value.interval]})"
 
 
 def rejected_table(found: Recommendation) -> Table:

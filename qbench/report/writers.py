@@ -17,6 +17,7 @@ from qbench.store import Run
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 MARKS = {"good": "\N{CHECK MARK} ", "bad": "\N{BALLOT X} "}  # never colour alone
 MARKS_MEAN = f"{MARKS['good']}surely better than float, {MARKS['bad']}worse, unmarked: neither is proven"
@@ -74,29 +75,30 @@ def print_table(table: Table, console: Console) -> None:
     grid = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for i in kept:
         column = table.columns[i]
-        grid.add_column(Text(_fit(column.head, console)), justify="right" if column.right else "left")
-    used: set[int] = set()
-    for row in table.rows:
-        line = []
-        for i in kept:
-            used |= set(row[i].notes)
-            line.append(_rich(row[i], console))
-        grid.add_row(*line)
+        grid.add_column(
+            Text(_fit(column.head, console)),
+            justify="right" if column.right else "left",
+            overflow="fold",
+            no_wrap=column.right and not any(" to " in row[i].sub for row in table.rows),
+        )
+    rows = [[row[i] for i in kept] for row in table.rows]
+    used = list(dict.fromkeys(n for row in rows for entry in row for n in entry.notes))
+    for row in rows:
+        grid.add_row(*(_rich(entry, used, console) for entry in row))
     console.print(grid)
-    for number, note in enumerate(table.notes, start=1):
-        if number in used:
-            _say(f"[{number}] {note}", console)
-    if any(entry.tone in MARKS for row in table.rows for entry in row):
+    for number, note in enumerate(used, start=1):
+        _say(f"[{number}] {table.notes[note - 1]}", console)
+    if any(entry.tone in MARKS for row in rows for entry in row):
         _say(MARKS_MEAN, console)
     left_out = [column.head for column in table.columns if narrow and column.wide]
     if left_out:
         _say(f"not shown at this width: {', '.join(left_out)}", console)
 
 
-def _rich(entry: Entry, console: Console) -> object:
+def _rich(entry: Entry, used: list[int], console: Console) -> Text:
     from rich.text import Text
 
-    words = MARKS.get(entry.tone, "") + entry.text + "".join(f" [{n}]" for n in entry.notes)
+    words = MARKS.get(entry.tone, "") + entry.text + "".join(f" [{used.index(n) + 1}]" for n in entry.notes)
     found = Text(_fit(words, console), style=STYLES[entry.tone])
     if entry.lines:
         found.append(" ".join(map(str, entry.lines)))

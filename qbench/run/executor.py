@@ -39,8 +39,8 @@ DATA = ("numpy",)
 class Watcher(Protocol):
     """Who is told how a run goes: the progress bar, or nobody."""
 
-    def planned(self, steps: int) -> None:
-        """Say how many steps there will be."""
+    def planned(self, steps: list[Step]) -> None:
+        """Say which steps there will be."""
 
     def started(self, step: Step) -> None:
         """Say which step runs now."""
@@ -83,7 +83,7 @@ class Executor:
         self._outcomes |= earlier
         first = self._once()
         rounds = [self._round(number) for number in range(self._plan.profile.rounds)]
-        self._watcher.planned(len(first) + sum(len(steps) for steps in rounds))
+        self._watcher.planned([*first, *(step for steps in rounds for step in steps)])
         self._skips(earlier)
         self._warm_servers()
         for step in first:
@@ -148,7 +148,7 @@ class Executor:
             reply = self._workers.get(self._preload(step)).ask(request)
         outcome = reply.result
         assert isinstance(outcome, (Measured, Failed))
-        self._write(Record(step, outcome, self._session, started, time.perf_counter() - start, reply.log))
+        self._write(Record(step, outcome, self._session, started, time.perf_counter() - start, reply.busy_s, reply.log))
         self.tally.steps += 1
         self.tally.busy_s += reply.busy_s
         self._watcher.ended(step, outcome)

@@ -85,13 +85,16 @@ def _next(
 
 
 def _no_way(start: str, chain: tuple[Choice, ...], goals: frozenset[str], refusals: list[DoesNotFit]) -> DoesNotFit:
-    wanted = ", ".join(sorted(goals))
     if refusals:
         return DoesNotFit(refusals[0].problem, fix=refusals[0].fix)
-    takes = {str(link): sorted({route.takes for route in strategy_of(link).routes}) for link in chain}
-    links = "; ".join(f"{link} takes {' or '.join(formats)}" for link, formats in takes.items())
+    wanted = " or ".join(sorted(goals)) or "any format"
+    links = " > ".join(
+        f"{link.name} ({', '.join(sorted(f'{r.takes} to {r.gives}' for r in strategy_of(link).routes))})" for link in chain
+    )
     return DoesNotFit(
-        f"there is no way from {start} to {wanted}" + (f" ({links})" if links else ""),
+        f"no way leads from {start} through {links} to {wanted}, which this engine runs"
+        if chain
+        else f"no way leads from {start} to {wanted}, which this engine runs",
         fix="choose an engine that runs what the chain gives, or a technique with a route for this engine",
     )
 

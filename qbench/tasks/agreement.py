@@ -26,7 +26,7 @@ class Agreement(Task):
 
     inputs: str = ""
 
-    def _arrays(self) -> dict[str, np.ndarray]:
+    def arrays(self) -> dict[str, np.ndarray]:
         """Return the file's arrays.
 
         Raises:
@@ -53,7 +53,7 @@ class Agreement(Task):
 
     def sizes(self) -> dict[Split, int]:
         """Return the split of the samples: every fourth one calibrates."""
-        count = len(next(iter(self._arrays().values())))
+        count = len(next(iter(self.arrays().values())))
         calibration = len(range(0, count, CALIBRATION_SHARE))
         return {"calibration": calibration, "test": count - calibration}
 
@@ -66,7 +66,7 @@ class Agreement(Task):
 
     def examples(self, spec: DataSpec) -> Examples:
         """Return the split's samples: the first `count`, or a draw."""
-        arrays = self._arrays()
+        arrays = self.arrays()
         count = len(next(iter(arrays.values())))
         calibrates = np.arange(count) % CALIBRATION_SHARE == 0
         rows = np.flatnonzero(calibrates if spec.split == "calibration" else ~calibrates)

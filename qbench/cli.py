@@ -1,0 +1,220 @@
+"""The command line: parse, plan, execute, summarise. Flags select and limit; everything else is suite data.
+
+Nothing heavy is imported at the top: `qbench --help` must answer at once.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from qbench.run.plan import Plan, Selection
+
+MEASURED, SOMETHING_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+app = typer.Typer(
+    help="Which quantization technique to ship on which hardware: what it gains, what it loses, how sure that is.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Suite = Annotated[str, typer.Option("--suite", "-s", help="A suite's name, or a path to a .toml file.")]
+Hardware = Annotated[str, typer.Option("--hw", help="`all`, or profile names with commas: `cpu,cuda`.")]
+Thoroughness = Annotated[str, typer.Option("--profile", "-p", help="quick, standard, gate or rigorous.")]
+Models = Annotated[list[str] | None, typer.Option("--model", "-m", help="Only this model; may be repeated.")]
+Techniques = Annotated[list[str] | None, typer.Option("--technique", "-t", help="Only this one, and float.")]
+Backends = Annotated[list[str] | None, typer.Option("--backend", "-b", help="Only this engine; may be repeated.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Where results go.")]
+Pages = Annotated[Path, typer.Option("--reports", help="Where the page goes.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where the last run of this suite stopped.")]
+TimeLimit = Annotated[str, typer.Option("--time-limit", help="What one step may take: `10m`.")]
+MemoryLimit = Annotated[str, typer.Option("--memory-limit", help="What one step may hold: `8GiB`.")]
+
+
+@app.command()
+def run(
+    suite: Suite = "vision",
+    hw: Hardware = "all",
+    profile: Thoroughness = "quick",
+    model: Models = None,
+    technique: Techniques = None,
+    backend: Backends = None,
+    out: Out = Path("results"),
+    reports: Pages = Path("reports"),
+    resume: Resume = False,
+    time_limit: TimeLimit = "10m",
+    memory_limit: MemoryLimit = "8GiB",
+) -> None:
+    """Measure a suite: prepare, check, score and time every cell; then write the page."""
+    plan = _plan(suite, hw, profile, _selection(model, technique, backend))
+    _execute(plan, out, reports, _limits(time_limit, memory_limit), resume=resume)
+
+
+@app.command("try")
+def try_model(
+    model: Annotated[str, typer.Argument(help="Your float ONNX file.")],
+    inputs: Annotated[Path, typer.Option("--inputs", "-i", help="An .npz file, one array per input.")],
+    hw: Hardware = "all",
+    profile: Thoroughness = "quick",
+    technique: Techniques = None,
+    backend: Backends = None,
+    out: Out = Path("results"),
+    reports: Pages = Path("reports"),
+    resume: Resume = False,
+    time_limit: TimeLimit = "10m",
+    memory_limit: MemoryLimit = "8GiB",
+) -> None:
+    """Measure your own model: agreement with its float form, latency, size, memory."""
+    from qbench.run.own_model import own_suite
+
+    suite = own_suite(model, inputs)
+    plan = _plan(suite, hw, profile, _selection(None, technique, backend))
+    _execute(plan, out, reports, _limits(time_limit, memory_limit), resume=resume)
+
+
+@app.command()
+def plan(
+    suite: Suite = "vision",
+    hw: Hardware = "all",
+    profile: Thoroughness = "quick",
+    model: Models = None,
+    technique: Techniques = None,
+    backend: Backends = None,
+) -> None:
+    """Show what a run would do, what it would skip and why, and how long it would take."""
+    from qbench.show import show_plan
+
+    show_plan(_plan(suite, hw, profile, _selection(model, technique, backend)), console())
+
+
+@app.command("list")
+def list_plugins(
+    what: Annotated[str, typer.Argument(help="One kind only: techniques, backends, models, ...")] = "all",
+) -> None:
+    """Show suites, models, techniques, engines, tasks, data sets, hardware and metrics."""
+    from qbench.show import show_list
+
+    show_list(what, console())
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine and this installation can do, and what is missing and why."""
+    from qbench.doctor import examine
+
+    raise typer.Exit(SOMETHING_FAILED if examine(console()) else MEASURED)
+
+
+@app.command()
+def report(
+    results: Annotated[list[Path] | None, typer.Argument(help="Results files or folders.")] = None,
+    reports: Pages = Path("reports"),
+) -> None:
+    """Write the page again from results on disk: the newest run of each suite."""
+    from qbench.errors import BadFile
+    from qbench.report.writers import print_summary
+    from qbench.store import read_runs, results_files
+
+    files = [file for path in results or [Path("results")] for file in results_files(path)]
+    newest = {run.session.suite: run for run in read_runs(files) if run.records}
+    if not newest:
+        where = ", ".join(str(path) for path in results or [Path("results")])
+        raise BadFile(f"there are no results in {where}", fix="run `qbench run --suite vision` first")
+    for found in newest.values():
+        print_summary(found, console())
+        _write_page(found, reports)
+
+
+def main() -> None:
+    """Run the command line; every error of the user's ends in its message and exit code 2."""
+    from qbench.errors import OutOfRoom, QbenchError
+
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as leaving:
+        sys.exit(leaving.exit_code)
+    except typer.Abort:
+        sys.exit(INTERRUPTED)
+    except QbenchError as error:
+        from rich.markup import escape
+
+        told = console(stderr=True)
+        told.print(f"[bold red]{type(error).__name__}[/]: {escape(error.problem)}", highlight=False)
+        told.print(f"  [bold]fix:[/] {escape(error.fix)}", highlight=False)
+        sys.exit(SOMETHING_FAILED if isinstance(error, OutOfRoom) else WRONG_USAGE)
+    except KeyboardInterrupt:
+        console(stderr=True).print("stopped; everything that had ended is on disk: go on with --resume")
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        _usage_error(error)
+
+
+def _usage_error(error: Exception) -> None:
+    """Show what the command-line parser says of a wrong flag; anything else is a bug and keeps its traceback."""
+    show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
+    if show is None or code is None:
+        raise error
+    show()
+    sys.exit(WRONG_USAGE)
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return the terminal; where output is piped it is as wide as a table needs."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, width=None if sys.stdout.isatty() else 120)
+
+
+def _selection(model: list[str] | None, technique: list[str] | None, backend: list[str] | None) -> Selection:
+    from qbench.run.plan import Selection
+
+    return Selection(tuple(model or ()), tuple(technique or ()), tuple(backend or ()))
+
+
+def _limits(time_limit: str, memory_limit: str) -> object:
+    from qbench.run.protocol import Limits
+    from qbench.units import parse_duration, parse_size
+
+    return Limits(parse_duration(time_limit, "--time-limit"), int(parse_size(memory_limit, "--memory-limit")))
+
+
+def _plan(suite: object, hw: str, profile: str, selection: Selection) -> Plan:
+    from qbench.hardware import load_profiles
+    from qbench.profile import profile_named
+    from qbench.run.plan import make_plan
+    from qbench.run.probe import probe_all
+    from qbench.suite import load_suite
+
+    loaded = load_suite(suite) if isinstance(suite, str) else suite
+    return make_plan(loaded, profile_named(profile), load_profiles(hw), selection, probe_all)
+
+
+def _execute(plan: Plan, out: Path, reports: Path, limits: object, *, resume: bool) -> None:
+    from qbench.report.writers import print_summary
+    from qbench.run.session import execute
+    from qbench.show import progress
+
+    told = console()
+    with progress(plan, told) as watcher:
+        command = shlex.join(["qbench", *sys.argv[1:]])
+        finished = execute(plan, out, watcher, limits, command=command, resume=resume)
+    print_summary(finished.run, told)
+    _write_page(finished.run, reports)
+    raise typer.Exit(SOMETHING_FAILED if finished.tally.failed else MEASURED)
+
+
+def _write_page(found: object, reports: Path) -> None:
+    from qbench.report.page import write_report
+
+    suite = found.session.suite  # type: ignore[attr-defined]
+    written = write_report(found, reports / suite)
+    console().print(f"results  {found.path}\nreport   {written['html']}", highlight=False)  # type: ignore[attr-defined]

@@ -1,0 +1,113 @@
+"""The tables of one cell, and of the machine's own steadiness: what a reader opens to check a number."""
+
+from __future__ import annotations
+
+from qbench.metrics import CATALOGUE
+from qbench.records import Anchor, find
+from qbench.report.cell import Cell
+from qbench.report.figures import FIGURES, SPREAD_WORDS, Absent, Figure
+from qbench.report.join import failed_elsewhere, first_line
+from qbench.report.tables import DASH, Column, Entry, Table, titled
+from qbench.stats import coefficient_of_variation, median
+from qbench.store import Run
+from qbench.units import Unit, text
+
+WITNESS_UNITS: dict[str, Unit] = {"involuntary_switches": "1", "steal": "s", "load_average": "1"}
+
+
+def detail_table(cell: Cell) -> Table:
+    """Return every figure of one cell with interval, count and lines, or the reason why there is none."""
+    rows = []
+    for name, what in FIGURES.items():
+        value = cell.figures[name]
+        if isinstance(value, Absent):
+            none = Entry(DASH, "absent")
+            rows.append((Entry(what.head), none, Entry(value.reason, "absent"), none, none))
+        else:
+            counted = f"{value.n:,} {value.of}"
+            rows.append(
+                (
+                    Entry(what.head), Entry(str(value), figure=value), Entry(_between(value)), Entry(counted),
+                    Entry("", lines=value.lines),
+                )
+            )
+    heads = ("figure", "value", "interval, or why there is none", "n", "lines")
+    columns = tuple(Column(head, right=head == "value") for head in heads)
+    return Table(titled(cell.name, cell.profile), columns, tuple(rows))
+
+
+def _between(value: Figure) -> str:
+    return value.between if value.low is None else f"{value.between} ({SPREAD_WORDS[value.interval]})"
+
+
+def rounds_table(cell: Cell) -> Table:
+    """Return every round: its median, its ratio to fp32 in the same round, and the witnesses of noise."""
+    names = list(dict.fromkeys(name for found in cell.rounds for name, _ in found.witnesses))
+    heads = ["round", "median latency", "fp32 / this", *(name.replace("_", " ") for name in names), "lines"]
+    rows = []
+    for found in cell.rounds:
+        witnesses = dict(found.witnesses)
+        ratio = DASH if found.ratio is None else text(found.ratio, "ratio")
+        unknown = Entry("not recorded", "absent")
+        seen = (
+            Entry(text(witnesses[name], WITNESS_UNITS[name])) if name in witnesses else unknown
+            for name in names
+        )
+        line = Entry("", lines=(found.line,))
+        rows.append((Entry(str(found.number)), Entry(text(found.latency, "s")), Entry(ratio), *seen, line))
+    columns = tuple(Column(head, right=head != "lines") for head in heads)
+    return Table("Rounds", columns, tuple(rows), empty="this cell was not timed")
+
+
+def evidence_table(cell: Cell) -> Table:
+    """Return the facts that the proofs rest on, in the engine's own words."""
+    rows = tuple(
+        (Entry(found.what), Entry(found.found), Entry("", lines=(line,))) for found, line in cell.evidence
+    )
+    columns = (Column("what"), Column("found"), Column("lines"))
+    return Table("Evidence", columns, rows, empty="none was recorded")
+
+
+def anchor_table(run: Run) -> Table:
+    """Return how steady the machine was by itself: the kernel that no code under test can change."""
+    found: dict[Anchor, list[tuple[float, int]]] = {}
+    for record, line in run.latest().values():
+        measurement = find(record.outcome, "anchor")
+        if isinstance(record.step.subject, Anchor) and measurement is not None and measurement.samples:
+            found.setdefault(record.step.subject, []).append((median(measurement.samples), line))
+    rows = []
+    for anchor, rounds in found.items():
+        middles = [middle for middle, _ in rounds]
+        varied = text(coefficient_of_variation(middles), "share") if len(middles) > 1 else "one round"
+        rows.append(
+            (
+                Entry(anchor.kernel), Entry(anchor.device), Entry(text(median(middles), "s")), Entry(varied),
+                Entry(f"{len(rounds)} rounds"), Entry("", lines=tuple(line for _, line in rounds)),
+            )
+        )
+    heads = ("anchor kernel", "device", "median", "varied by", "n", "lines")
+    columns = tuple(Column(head, right=head in ("median", "varied by")) for head in heads)
+    title = titled("The machine itself", run.session.profile)
+    return Table(title, columns, tuple(rows), empty="no anchor was timed")
+
+
+def elsewhere_table(run: Run) -> Table:
+    """Return the failed steps that belong to no one cell."""
+    rows = tuple(
+        (Entry(name), Entry(failed.stage), Entry(first_line(failed.error)), Entry("", lines=(line.number,)))
+        for name, line, failed in failed_elsewhere(run)
+    )
+    heads = ("step", "stage", "reason", "lines")
+    title = titled("Failed, and of no one cell", run.session.profile)
+    return Table(title, tuple(Column(head) for head in heads), rows, empty="no step")
+
+
+def meanings_table() -> Table:
+    """Return what each figure means; the catalogue of metrics owns the words."""
+    rows = tuple(
+        (Entry(shown.head), Entry(shown.better), Entry(shown.means)) for shown in FIGURES.values()
+    ) + tuple(
+        (Entry(name.replace("_", " ")), Entry(CATALOGUE[name].better), Entry(CATALOGUE[name].means))
+        for name in (*WITNESS_UNITS, "anchor")
+    )
+    return Table("What each figure means", (Column("figure"), Column("better"), Column("means")), rows)

@@ -1,0 +1,194 @@
+"""The report on disk: one self-contained page, the same as Markdown, and every raw figure as CSV."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from qbench.errors import CannotWrite
+from qbench.report.cell import Cell
+from qbench.report.compare import LIMIT
+from qbench.report.details import (
+    anchor_table,
+    detail_table,
+    elsewhere_table,
+    evidence_table,
+    meanings_table,
+    rounds_table,
+)
+from qbench.report.figures import Figure
+from qbench.report.recommend import PROFILES, recommend
+from qbench.report.select import UNSTEADY_CPU, UNSTEADY_OTHER, select
+from qbench.report.tables import (
+    Table,
+    environment_table,
+    failed_table,
+    matrix_table,
+    rejected_table,
+    skipped_table,
+    verdict_table,
+    withheld_table,
+)
+from qbench.report.writers import MARKS, MARKS_MEAN, cells_csv, escaped, grouped, markdown, plain
+from qbench.store import Run
+from qbench.units import text
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def write_report(run: Run, folder: Path) -> dict[str, Path]:
+    """Write `index.html`, `report.md` and `cells.csv`; return their paths by these names.
+
+    Raises:
+        CannotWrite: the folder or a file in it cannot be written. No file is ever half written.
+    """
+    cells = select(run)
+    href = _relative(run.path, folder)
+    contents = {
+        "index.html": html(run, cells, href),
+        "report.md": report_markdown(run, cells),
+        "cells.csv": cells_csv(cells, source_name(run.path)),
+    }
+    return {name: _write(folder / name, content) for name, content in contents.items()}
+
+
+def html(run: Run, cells: Sequence[Cell], href: str) -> str:
+    """Return the page; `href` leads from it to the results file."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )
+    environment.filters["plain"] = plain
+    groups = grouped(cells)
+    return environment.get_template("page.html.j2").render(
+        run=run,
+        session=run.session,
+        profile_words=PROFILES.get(run.session.profile, f"{run.session.profile} profile"),
+        verdict=verdict_table(cells),
+        recommendations=[(found, rejected_table(found)) for found in recommend(cells)],
+        matrices=[(matrix_table(group), speed_bars(group)) for group in groups],
+        details=[(cell, detail_table(cell), rounds_table(cell), evidence_table(cell)) for cell in cells],
+        outside=[skipped_table(cells), failed_table(cells), elsewhere_table(run), withheld_table(cells)],
+        machine=[environment_table(run.session), anchor_table(run)],
+        meanings=meanings_table(),
+        method=method(run, cells),
+        marks=MARKS,
+        marks_mean=MARKS_MEAN,
+        source=source_name(run.path),
+        href=href,
+    )
+
+
+def report_markdown(run: Run, cells: Sequence[Cell]) -> str:
+    """Return the same report as Markdown."""
+    where = source_name(run.path)
+
+    def tables(*found: Table) -> list[str]:
+        return [markdown(table, where) for table in found]
+
+    parts = [
+        f"# qbench report: {escaped(run.session.suite)}, {escaped(run.session.profile)} profile",
+        "",
+        escaped(PROFILES.get(run.session.profile, f"{run.session.profile} profile"))
+        + f". Every figure comes from `{where}`; the numbers after the colon are its lines.",
+        "",
+        "## Verdict",
+        "",
+        *tables(verdict_table(cells)),
+    ]
+    for found in recommend(cells):
+        parts += [f"**{escaped(found.place)}: {escaped(found.headline)}.**", ""]
+        parts += [f"- {escaped(words)}" for words in (found.gains, found.loses, found.sure, found.break_even)]
+        parts += ["", *tables(rejected_table(found))]
+    parts += ["## Matrix", "", *tables(*(matrix_table(group) for group in grouped(cells))), MARKS_MEAN, ""]
+    parts += ["## Skipped, failed, withheld", ""]
+    parts += tables(skipped_table(cells), failed_table(cells), elsewhere_table(run), withheld_table(cells))
+    parts += ["## Environment", "", *tables(environment_table(run.session), anchor_table(run))]
+    parts += ["## How it was measured", "", *(f"- {escaped(words)}" for words in method(run, cells)), ""]
+    parts += tables(meanings_table())
+    parts += ["## Cells", ""]
+    for cell in cells:
+        parts += tables(detail_table(cell), rounds_table(cell), evidence_table(cell))
+    return "\n".join(parts)
+
+
+def method(run: Run, cells: Sequence[Cell]) -> list[str]:
+    """Return the rules by which the figures were made, with the numbers of this run."""
+    rounds = sorted({len(cell.rounds) for cell in cells if cell.rounds})
+    counts = " or ".join(map(str, rounds)) or "no"
+    return [
+        f"Profile {run.session.profile}: {PROFILES.get(run.session.profile, 'not one that qbench ships')}. "
+        f"Timed here: {counts} rounds a cell.",
+        "A speed-up is the ratio of fp32's median to the cell's median inside one round, and the median of "
+        "these ratios over the rounds, because the speed of a shared machine drifts between rounds.",
+        "Below 6 rounds the smallest and the largest ratio are shown, which promises no coverage; "
+        "from 6 rounds a 95 % t interval on the logarithm.",
+        f"A cell is unstable if its ratio varies by more than {text(UNSTEADY_CPU, 'share')} between rounds "
+        f"on a processor, {text(UNSTEADY_OTHER, 'share')} elsewhere. It then wins no recommendation.",
+        f"A technique is recommended only if its accuracy is not known to fall by more than "
+        f"{text(abs(LIMIT), 'width')}, and if it is surely faster than fp32 on its engine and than the best "
+        "float cell of any engine.",
+        "Differences of accuracy pair the same examples one by one; where the data ids differ there is none.",
+        "What is absent has a reason. Simulated and collapsed cells have no speed.",
+    ]
+
+
+def speed_bars(cells: Sequence[Cell]) -> dict[int, dict[str, float]]:
+    """Return by cell number where its speed-up's interval lies on a common logarithmic axis, in per cent."""
+    found = {cell.number: cell.figures["speedup"] for cell in cells}
+    whole = {n: value for n, value in found.items() if isinstance(value, Figure) and value.low and value.high}
+    if not whole:
+        return {}
+    low = math.log(min(0.5, *(value.low or 1 for value in whole.values())))
+    high = math.log(max(2.0, *(value.high or 1 for value in whole.values())))
+
+    def at(ratio: float) -> float:
+        return round(100 * (math.log(ratio) - low) / (high - low), 2)
+
+    return {
+        n: {
+            "left": at(value.low or 1), "width": max(1.0, at(value.high or 1) - at(value.low or 1)),
+            "middle": at(value.value), "one": at(1.0),
+        }
+        for n, value in whole.items()
+    }
+
+
+def source_name(path: Path) -> str:
+    """Return a results file's name with its host's folder: enough to find it in `results/`."""
+    return plain(f"{path.parent.name}/{path.name}")
+
+
+def _relative(path: Path, folder: Path) -> str:
+    try:
+        relative = os.path.relpath(path.resolve(), folder.resolve())
+    except ValueError:  # another drive: there is no relative way
+        relative = path.name
+    return quote(Path(relative).as_posix())
+
+
+def _write(path: Path, content: str) -> Path:
+    """Write beside the file and put it in place in one step, so that a reader never sees half of it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+                file.write(content)
+            Path(name).chmod(0o644)  # mkstemp makes it private, and a report is for others to read
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise CannotWrite(
+            f"the report cannot be written to {path}: {error.strerror or error}",
+            fix="choose another folder with --out DIR, or make this one writable",
+        ) from error
+    return path

@@ -1,0 +1,235 @@
+"""What the terminal shows besides results: the plan, the lists, and the progress of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from qbench.errors import UnknownName
+from qbench.records import Case, Outcome, Step
+from qbench.registry import Registry, did_you_mean
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from qbench.run.plan import Plan
+
+
+def show_plan(plan: Plan, told: Console) -> None:
+    """Print cells, skips with their reasons, and the estimate."""
+    told.print(f"[bold]{plan.suite.name}[/], profile {plan.profile.name}: {plan.suite.about}", highlight=False)
+    table = _table("model", "engine", "technique", "way", "batch")
+    for case in plan.cells:
+        hops = [str(hop) for hop in case.deployment.artifact.way[1:]]
+        batch = "scored only" if case.scenario.name == "scored" else str(case.scenario.batch)
+        place = f"{case.deployment.backend} {case.deployment.device}"
+        table.add_row(_short(case), place, case.technique, " > ".join(hops) or "as it is", batch)
+    told.print(table)
+    if plan.skips:
+        told.print(f"\n[bold]{len(plan.skips)} skipped[/]", highlight=False)
+        skipped = _table("model", "engine", "technique", "why")
+        for skip in plan.skips:
+            place = f"{skip.case.deployment.backend} {skip.case.deployment.device}"
+            skipped.add_row(_short(skip.case), place, skip.case.technique, skip.reason)
+        told.print(skipped)
+    profile = plan.profile
+    told.print(
+        f"\n{len(plan.cells)} cells, {profile.rounds} rounds of {profile.window_s:g} s: about "
+        f"[bold]{_minutes(plan.estimate_s)}[/]",
+        highlight=False,
+    )
+
+
+def show_list(what: str, told: Console) -> None:
+    """Print one kind of thing, or all kinds.
+
+    Raises:
+        UnknownName: there is no such kind.
+    """
+    kinds = {
+        "suites": _suites, "models": _models, "techniques": _techniques, "backends": _backends,
+        "tasks": _tasks, "data": _data, "hardware": _hardware, "profiles": _profiles, "metrics": _metrics,
+    }  # fmt: skip
+    if what not in ("all", *kinds):
+        raise UnknownName(f"qbench has no list of {what!r}", fix=did_you_mean(what, ["all", *kinds]))
+    for name, table in kinds.items():
+        if what in ("all", name):
+            told.print(f"\n[bold]{name}[/]")
+            told.print(table())
+
+
+def _suites() -> Table:
+    from qbench.suite import load_suite
+    from qbench.toml_file import names_of
+
+    table = _table("name", "what it asks", "file")
+    for name, path in sorted(names_of("suites").items()):
+        table.add_row(name, load_suite(name).about, str(path))
+    return table
+
+
+def _models() -> Table:
+    from qbench.models.base import MODELS
+
+    return _plugins(MODELS, lambda model: str(model.task))
+
+
+def _techniques() -> Table:
+    from dataclasses import fields
+
+    from qbench.strategies.base import STRATEGIES
+
+    return _plugins(STRATEGIES, lambda kind: ", ".join(f"{f.name}={f.default}" for f in fields(kind)) or "-")
+
+
+def _backends() -> Table:
+    from qbench.backends.base import BACKENDS
+
+    return _plugins(BACKENDS, lambda kind: "runs " + ", ".join(sorted(kind.runs)))
+
+
+def _tasks() -> Table:
+    from dataclasses import fields
+
+    from qbench.tasks.base import TASKS
+
+    return _plugins(TASKS, lambda kind: ", ".join(f"{f.name}={f.default}" for f in fields(kind)) or "-")
+
+
+def _data() -> Table:
+    from qbench.data.base import DATASETS
+
+    table = _table("name", "what it is", "test items")
+    for name in DATASETS:
+        table.add_row(name, DATASETS[name].origin, f"{DATASETS[name].sizes['test']:,}")
+    return table
+
+
+def _hardware() -> Table:
+    from qbench.hardware import load_profiles
+    from qbench.run.probe import probe_all
+
+    table = _table("name", "what it is", "engine", "here")
+    for profile in load_profiles("all"):
+        for backend, probe in probe_all(profile.backends).items():
+            answer = probe.on(profile.device)
+            table.add_row(profile.name, profile.title, backend, answer.absent or f"yes: {', '.join(answer.abilities)}")
+    return table
+
+
+def _profiles() -> Table:
+    from qbench.profile import PROFILES
+
+    table = _table("name", "rounds", "window", "scored at most", "threads")
+    for profile in PROFILES.values():
+        scored = "all" if profile.max_scored > 100_000 else f"{profile.max_scored:,}"
+        threads = "one" if profile.one_thread else "all"
+        table.add_row(profile.name, str(profile.rounds), f"{profile.window_s:g} s", scored, threads)
+    return table
+
+
+def _metrics() -> Table:
+    from qbench.metrics import CATALOGUE
+
+    table = _table("name", "unit", "better", "what it means")
+    for metric in CATALOGUE.values():
+        table.add_row(metric.name, metric.unit, metric.better, metric.means)
+    return table
+
+
+def _plugins(registry: Registry, detail) -> Table:  # type: ignore[no-untyped-def,type-arg]
+    table = _table("name", "what it is", "details")
+    for name in registry:
+        table.add_row(name, registry[name].about, detail(registry[name]))
+    for name, reason in sorted(registry.failures.items()):
+        table.add_row(name, "[red]cannot be loaded[/]", reason)
+    return table
+
+
+def _table(*heads: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    return table
+
+
+def _short(case: Case) -> str:
+    return case.deployment.artifact.model.name.rsplit("/", 1)[-1]
+
+
+def _minutes(time_s: float) -> str:
+    return f"{time_s:.0f} s" if time_s < 100 else f"{time_s / 60:.1f} min"
+
+
+# --- progress -------------------------------------------------------------------------------------
+
+
+class Progress:
+    """Tells a terminal how a run goes; a log gets a line a phase instead of a bar."""
+
+    def __init__(self, told: Console, plan: Plan) -> None:
+        """Show nothing yet."""
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        self._told, self._profile, self._phase = told, plan.profile, ""
+        self.bar = Bar(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=16),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=False),
+            console=told,
+            transient=True,
+            disable=not told.is_terminal,
+        )
+        self._task = self.bar.add_task("starting", total=None)
+        self._failed = 0
+
+    def planned(self, steps: list[Step]) -> None:
+        """Set the bar's length: steps weighed by about how long they take."""
+        self.bar.update(self._task, total=sum(self._weight(step) for step in steps))
+
+    def started(self, step: Step) -> None:
+        """Name the step that runs now."""
+        phase = {"time": f"round {step.round + 1} of {self._profile.rounds}", "anchor": self._phase}.get(
+            step.kind, {"data": "data", "prepare": "preparing", "score": "checking and scoring", "deploy": "loading"}.get(step.kind, "")
+        )
+        if phase != self._phase and not self._told.is_terminal:
+            self._told.print(phase, highlight=False)
+        self._phase = phase
+        subject = step.subject
+        what = f"{subject.technique}, {subject.deployment.backend}" if isinstance(subject, Case) else ""
+        self.bar.update(self._task, description=f"{phase:<20} {what:<26.26}")
+
+    def ended(self, step: Step, outcome: Outcome) -> None:
+        """Move the bar; say at once what failed."""
+        self.bar.advance(self._task, self._weight(step))
+        if outcome.kind == "failed":
+            what = f"{step.subject.technique} on {step.subject.deployment.backend}" if isinstance(step.subject, Case) else ""
+            first = outcome.error.splitlines()[0]
+            self._told.print(f"[red]failed[/] {step.kind} {what}: {first}", highlight=False)
+
+    def _weight(self, step: Step) -> float:
+        window = self._profile.window_s + 0.5
+        return {"time": window, "anchor": 0.4, "prepare": 3.0, "data": 2.0, "score": 1.0, "deploy": 1.0}.get(step.kind, 0.0)
+
+
+@contextmanager
+def progress(plan: Plan, told: Console) -> Iterator[Progress]:
+    """Show a run's progress while it lasts."""
+    told.print(
+        f"[bold]{plan.suite.name}[/], profile {plan.profile.name}: {len(plan.cells)} cells, "
+        f"{len(plan.skips)} skipped, about {_minutes(plan.estimate_s)}",
+        highlight=False,
+    )
+    shown = Progress(told, plan)
+    with shown.bar:
+        yield shown
+
