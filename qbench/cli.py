@@ -209,7 +209,8 @@ def _execute(plan: Plan, out: Path, reports: Path, limits: object, *, resume: bo
         finished = execute(plan, out, watcher, limits, command=command, resume=resume)
     print_summary(finished.run, told)
     _write_page(finished.run, reports)
-    raise typer.Exit(SOMETHING_FAILED if finished.tally.failed else MEASURED)
+    bad = finished.tally.failed or finished.tally.collapsed
+    raise typer.Exit(SOMETHING_FAILED if bad else MEASURED)
 
 
 def _write_page(found: object, reports: Path) -> None:
@@ -217,4 +218,4 @@ def _write_page(found: object, reports: Path) -> None:
 
     suite = found.session.suite  # type: ignore[attr-defined]
     written = write_report(found, reports / suite)
-    console().print(f"results  {found.path}\nreport   {written['html']}", highlight=False)  # type: ignore[attr-defined]
+    console().print(f"results  {found.path}\nreport   {written['index.html']}", highlight=False)  # type: ignore[attr-defined]

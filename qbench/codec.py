@@ -19,9 +19,19 @@ import numpy as np
 
 from qbench.errors import BadFile
 from qbench.metrics import CATALOGUE
-from qbench.records import FORMAT_VERSION, Line, Record, Session
+from qbench.records import FORMAT_VERSION, Line, Measurement, Record, Session
+from qbench.registry import did_you_mean
 
+MEND = "restore the line from a backup, or delete it"
 SHORT = 4  # up to so many samples are written as plain JSON: readable, and smaller than a zlib header
+KINDS = {
+    "ns": "<i8",
+    "bits": "u1",
+    "counts": "<i4",
+    "f32": "<f4",
+    "plain": "<f8",
+}  # how each is stored in bytes
+FLOAT32_MAX = float(np.finfo(np.float32).max)
 Raw = dict[str, Any]
 
 # one function per step of the format: UPGRADES[1] turns version 1 into version 2
@@ -29,17 +39,38 @@ UPGRADES: dict[int, Callable[[Raw], Raw]] = {}
 
 
 def encode(line: Line) -> str:
-    """Return the line's JSON text, without a line break.
+    """Return the line's JSON text, without a line break; half characters from a torn log become question marks.
 
     Raises:
-        ValueError: a number is NaN or infinite.
+        ValueError: a number is NaN or infinite, or a metric is not in the catalogue.
     """
     raw = asdict(line)
     if isinstance(line, Record):
         for measurement in raw["outcome"].get("measurements", ()):
             for name in ("samples", "warmup"):
-                measurement[name] = pack(measurement[name], CATALOGUE[measurement["metric"]].stored)
-    return json.dumps(raw, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+                measurement[name] = pack(measurement[name], _stored(measurement["metric"]))
+    text = json.dumps(raw, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    return text.encode(errors="replace").decode()
+
+
+def refuse_unstorable(measurements: tuple[Measurement, ...]) -> None:
+    """Find out where numbers are made whether they can be stored.
+
+    Raises:
+        ValueError: as `encode` would.
+    """
+    for measurement in measurements:
+        for samples in (measurement.samples, measurement.warmup):
+            try:
+                pack(samples, _stored(measurement.metric))
+            except ValueError as error:
+                raise ValueError(f"{measurement.metric}: {error}") from error
+
+
+def _stored(metric: str) -> str:
+    if metric not in CATALOGUE:
+        raise ValueError(f"no metric is called {metric!r}; {did_you_mean(metric, list(CATALOGUE))}")
+    return CATALOGUE[metric].stored
 
 
 def decode(text: str, where: str) -> Line:
@@ -51,18 +82,29 @@ def decode(text: str, where: str) -> Line:
     from pydantic import ValidationError
 
     try:
-        raw = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise BadFile(f"{where} is no JSON: {error}", fix="delete the line, or restore the file") from error
+        raw = json.loads(text, parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise BadFile(f"{where} is no JSON: {error}", fix=MEND) from error
     try:
-        return _checked(_upgraded(raw, where))
+        return _checked(_upgraded(raw, where), where)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = _nearest_miss(error.errors())
         place = ".".join(str(part) for part in first["loc"])
         raise BadFile(
-            f"{where}: {place}: {first['msg']}, found {first.get('input')!r:.80}",
-            fix="restore the line from a backup, or delete it",
+            f"{where}: {place}: {first['msg']}, found {first.get('input')!r:.80}", fix=MEND
         ) from error
+
+
+def _refuse_constant(word: str) -> None:
+    raise ValueError(f"{word} is no number: absent is a value with a reason")
+
+
+def _nearest_miss(errors: list[Any]) -> Any:
+    """Return the first error of that member of a union which the value fits best."""
+    members: dict[tuple[Any, ...], list[Any]] = {}
+    for error in errors:
+        members.setdefault(error["loc"][:-1], []).append(error)
+    return min(members.values(), key=len)[0]
 
 
 def _upgraded(raw: Raw, where: str) -> Raw:
@@ -77,13 +119,16 @@ def _upgraded(raw: Raw, where: str) -> Raw:
     return raw
 
 
-def _checked(raw: Raw) -> Line:
+def _checked(raw: Raw, where: str) -> Line:
     if raw.get("kind") == "session":
         return _adapter(Session).validate_python(raw)
     outcome = raw.get("outcome")
-    for measurement in outcome.get("measurements", ()) if isinstance(outcome, dict) else ():
-        for name in ("samples", "warmup"):
-            measurement[name] = unpack(measurement[name])
+    try:
+        for measurement in outcome.get("measurements", ()) if isinstance(outcome, dict) else ():
+            for name in ("samples", "warmup"):
+                measurement[name] = unpack(measurement[name])
+    except (AttributeError, KeyError, TypeError, ValueError, zlib.error) as error:
+        raise BadFile(f"{where}: samples cannot be read: {error!r:.120}", fix=MEND) from error
     return _adapter(Record).validate_python(raw)
 
 
@@ -95,47 +140,48 @@ def _adapter(kind: type) -> Any:
 
 
 def pack(samples: tuple[float, ...], stored: str) -> object:
-    """Return samples as the JSON value that stores them; see the module's head."""
+    """Return samples as the JSON value that stores them; see the module's head.
+
+    Raises:
+        ValueError: a sample is NaN or infinite, or its metric's storage cannot hold it without a loss.
+    """
+    numbers = np.asarray(samples, dtype=np.float64)
+    if not np.isfinite(numbers).all():
+        raise ValueError("a sample is NaN or infinite: absent is a value with a reason")
     if stored == "ns":
-        numbers = np.rint(np.asarray(samples, dtype=np.float64) * 1e9).astype(np.int64)
+        numbers = np.rint(numbers * 1e9).astype(np.int64)
     elif stored in ("bits", "counts"):
-        numbers = np.asarray(samples, dtype=np.int64)
-    else:
-        numbers = np.asarray(samples, dtype=np.float64)
+        whole = numbers.astype(np.int64)
+        low, high = (0, 1) if stored == "bits" else (-(1 << 31), (1 << 31) - 1)
+        if not ((whole == numbers) & (whole >= low) & (whole <= high)).all():
+            raise ValueError(f"{stored} are whole numbers from {low} to {high}")
+        numbers = whole
+    elif stored == "f32" and (np.abs(numbers) > FLOAT32_MAX).any():
+        raise ValueError("a sample is beyond the range of a 32-bit float")
     if len(numbers) <= SHORT:
         return {"as": stored, "values": numbers.tolist()}
-    if stored == "bits":
-        data, kind = np.packbits(numbers.astype(bool)), "u1"
-    elif stored == "ns":
-        data, kind = numbers, "<i8"
-    elif stored == "counts":
-        data, kind = numbers.astype("<i4"), "<i4"
-    else:
-        data, kind = numbers, "<f8"
-        if stored == "f32":
-            if not np.isfinite(numbers).all():
-                raise ValueError("a sample is NaN or infinite")
-            data, kind = numbers.astype("<f4"), "<f4"
-    packed = base64.b64encode(zlib.compress(data.astype(kind).tobytes(), 6)).decode()
-    return {"as": stored, "n": len(numbers), "zlib": packed}
+    data = np.packbits(numbers.astype(bool)) if stored == "bits" else numbers.astype(KINDS[stored])
+    return {
+        "as": stored,
+        "n": len(numbers),
+        "zlib": base64.b64encode(zlib.compress(data.tobytes(), 6)).decode(),
+    }
 
 
-def unpack(value: object) -> tuple[float, ...]:
+def unpack(value: Any) -> tuple[float, ...]:
     """Return the samples that `pack` stored.
 
     Raises:
-        BadFile: the value is torn or of another shape.
+        AttributeError, KeyError, TypeError, ValueError, zlib.error: the value is torn or of another shape.
     """
-    try:
-        stored, values = value["as"], value.get("values")  # type: ignore[index,attr-defined]
-        if values is None:
-            blob = zlib.decompress(base64.b64decode(value["zlib"]))  # type: ignore[index]
-            if stored == "bits":
-                values = np.unpackbits(np.frombuffer(blob, "u1"), count=value["n"])  # type: ignore[index]
-            else:
-                kind = {"ns": "<i8", "counts": "<i4", "f32": "<f4", "plain": "<f8"}[stored]
-                values = np.frombuffer(blob, kind)
-        scale = 1e-9 if stored == "ns" else 1.0
-        return tuple((np.asarray(values, dtype=np.float64) * scale).tolist())
-    except (KeyError, TypeError, ValueError, zlib.error) as error:
-        raise BadFile(f"samples cannot be read: {error}", fix="restore the line from a backup") from error
+    kind, values = KINDS[value["as"]], value.get("values")
+    if values is None:
+        data = np.frombuffer(zlib.decompress(base64.b64decode(value["zlib"], validate=True)), kind)
+        count = value["n"]
+        if len(data) != (-(-count // 8) if kind == "u1" else count):
+            raise ValueError(f"{count} samples were stored, and {len(data)} blocks are there")
+        values = np.unpackbits(data, count=count) if kind == "u1" else data
+    numbers = np.asarray(values, dtype=np.float64)
+    if numbers.ndim != 1 or not np.isfinite(numbers).all():
+        raise ValueError("samples are a row of finite numbers")
+    return tuple((numbers * (1e-9 if value["as"] == "ns" else 1.0)).tolist())

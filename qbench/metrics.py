@@ -24,17 +24,25 @@ CATALOGUE = {
         Metric("correct", "1", "higher", "Per sample: was the first answer right?", "bits", short="accuracy"),
         Metric("prediction", "1", "neither", "Per sample: the first answer, as a class number.", "counts"),
         Metric(
-            "kl_divergence", "nat", "lower",
+            "kl_divergence",
+            "nat",
+            "lower",
             "Per sample: Kullback-Leibler divergence of the answer's distribution from the float model's, "
-            "on the same engine.", "f32", short="KL",
+            "on the same engine.",
+            "f32",
+            short="KL",
         ),
         Metric(
-            "sqnr", "dB", "higher",
+            "sqnr",
+            "dB",
+            "higher",
             "Signal to quantization noise: power of the float outputs over the power of the difference.",
             short="SQNR",
         ),
         Metric(
-            "reference_error", "1", "lower",
+            "reference_error",
+            "1",
+            "lower",
             "Largest difference to the outputs that the float source model gave, over their range.",
         ),
         # proof
@@ -44,23 +52,36 @@ CATALOGUE = {
         Metric("covered_macs", "1", "higher", "Multiply-accumulates of one inference over covered weights."),
         Metric("model_macs", "1", "neither", "Multiply-accumulates of one inference, all layers."),
         Metric(
-            "low_bit_kernels", "1", "higher",
+            "low_bit_kernels",
+            "1",
+            "higher",
             "Multiply-accumulate kernels that ran in the technique's own format, counted in the engine.",
         ),
         Metric("other_kernels", "1", "lower", "Multiply-accumulate kernels that ran in 32-bit float."),
         # size and cost
-        Metric("file_size", "B", "lower", "Everything needed to run: graph, weights, external data.", short="size"),
+        Metric(
+            "file_size",
+            "B",
+            "lower",
+            "Everything needed to run: graph, weights, external data.",
+            short="size",
+        ),
         Metric("compressed_size", "B", "lower", "The same files, compressed (zlib, level 6)."),
         Metric("prepare_time", "s", "lower", "Time to make the file from the source model, all hops.", "ns"),
         Metric("quantize_time", "s", "lower", "The part of it that the technique itself took.", "ns"),
         Metric("prepare_memory", "B", "lower", "Peak resident memory of the process that made the file."),
         # deployment
-        Metric("load_time", "s", "lower", "From file to a session that can answer.", "ns", True, short="load"),
+        Metric(
+            "load_time", "s", "lower", "From file to a session that can answer.", "ns", True, short="load"
+        ),
         Metric("first_inference", "s", "lower", "The first call, cold.", "ns", True, short="first call"),
         Metric(
-            "peak_memory", "B", "lower",
+            "peak_memory",
+            "B",
+            "lower",
             "Peak resident memory of a process that imported only its engine, loaded the file and answered.",
-            needs_native=True, short="peak memory",
+            needs_native=True,
+            short="peak memory",
         ),
         Metric("engine_memory", "B", "neither", "The same process, after importing its engine alone."),
         # timing
@@ -68,7 +89,12 @@ CATALOGUE = {
         Metric("energy", "J", "lower", "Energy per inference.", needs_native=True),
         Metric("anchor", "s", "lower", "A fixed kernel that no code under test can change.", "ns"),
         # witnesses of a noisy minute
-        Metric("involuntary_switches", "1", "lower", "Times the kernel took the processor away during the window."),
+        Metric(
+            "involuntary_switches",
+            "1",
+            "lower",
+            "Times the kernel took the processor away during the window.",
+        ),
         Metric("steal", "s", "lower", "Processor time that the hypervisor gave to others during the window."),
         Metric("load_average", "1", "lower", "Load average over one minute when the window ended."),
     )

@@ -11,6 +11,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
+from functools import partial
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
@@ -50,6 +51,11 @@ class Registry(Generic[T]):
         self._scan()
         if name in self._items:
             return self._items[name]
+        if name in self.failures:
+            raise UnknownName(
+                f"the {self.kind} {name!r} is here but cannot be loaded: {self.failures[name]}",
+                fix="mend or remove its file; `qbench doctor` says where each problem is",
+            )
         raise UnknownName(f"no {self.kind} is called {name!r}", fix=did_you_mean(name, self))
 
     def __iter__(self) -> Iterator[str]:
@@ -74,14 +80,14 @@ class Registry(Generic[T]):
         package = importlib.import_module(self.package)
         for module in pkgutil.iter_modules(package.__path__):
             if module.name != "base":
-                self._load(module.name, lambda name=module.name: importlib.import_module(f"{self.package}.{name}"))
+                self._load(module.name, partial(importlib.import_module, f"{self.package}.{module.name}"))
         for point in entry_points(group=self.package):
-            self._load(point.value, point.load)
+            self._load(point.name, point.load)
 
     def _load(self, name: str, load: Callable[[], object]) -> None:
         try:
             load()
-        except Exception as error:  # a stranger's file may raise anything; its reason is shown, not swallowed
+        except (Exception, SystemExit) as error:  # a stranger's file may do anything; its reason is shown
             self.failures[name] = f"{type(error).__name__}: {error}"
 
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
 from qbench.codec import decode, encode
 from qbench.errors import BadFile, CannotWrite, OutOfRoom
@@ -31,7 +32,9 @@ class Run:
 
     def latest(self) -> dict[str, tuple[Record, int]]:
         """Return, by step key, the last record written and its line: a resumed run's second try counts."""
-        return {record.step.key: (record, line) for record, line in zip(self.records, self.lines, strict=True)}
+        return {
+            record.step.key: (record, line) for record, line in zip(self.records, self.lines, strict=True)
+        }
 
 
 class Store:
@@ -47,7 +50,7 @@ class Store:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             set_torn_line_aside(path)
-            self._file = path.open("a", encoding="utf-8")
+            self._file = path.open("ab", buffering=0)  # no buffer: what failed once is never written later
         except OSError as error:
             raise CannotWrite(
                 f"results cannot be written to {path}: {error.strerror or error}",
@@ -60,11 +63,11 @@ class Store:
         Raises:
             OutOfRoom: the disk is full or the file went away; what was written before is intact.
         """
-        text = encode(line) + "\n"
-        start = self.path.stat().st_size if self.path.exists() else 0
+        left = memoryview((encode(line) + "\n").encode())
+        start = os.fstat(self._file.fileno()).st_size
         try:
-            self._file.write(text)
-            self._file.flush()
+            while left:
+                left = left[self._file.write(left) :]
             os.fsync(self._file.fileno())
         except OSError as error:
             self._cut_back_to(start)
@@ -76,16 +79,21 @@ class Store:
     def _cut_back_to(self, size: int) -> None:
         """Take half a line off again, so that the file stays readable."""
         try:
-            os.truncate(self.path, size)
+            os.ftruncate(self._file.fileno(), size)
         except OSError:  # the disk is gone as well: the reader sets a torn line aside by itself
             return
 
     def close(self) -> None:
         """Close the file; every line is on disk already."""
-        try:
-            self._file.close()
-        except OSError:  # a full disk refuses the buffered half line again; it was reported when it happened
-            return
+        self._file.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 def set_torn_line_aside(path: Path) -> None:
@@ -109,7 +117,9 @@ def read_lines(path: Path) -> Iterator[tuple[int, Line]]:
     try:
         content = path.read_bytes().decode("utf-8")
     except OSError as error:
-        raise BadFile(f"{path}: {error.strerror or error}", fix="name a file that `qbench run` wrote") from error
+        raise BadFile(
+            f"{path}: {error.strerror or error}", fix="name a file that `qbench run` wrote"
+        ) from error
     except UnicodeDecodeError as error:
         raise BadFile(f"{path} is no text: {error}", fix="name a file that `qbench run` wrote") from error
     for number, text in enumerate(content.split("\n")[:-1], start=1):
@@ -120,10 +130,12 @@ def read_lines(path: Path) -> Iterator[tuple[int, Line]]:
 def read_runs(paths: Iterable[Path]) -> list[Run]:
     """Return the runs in these files, in the order in which they were begun.
 
+    Inside a file its lines tell that order, whatever a clock that was set back says.
+
     Raises:
         BadFile: a file cannot be read, or a record names a session that its file does not hold.
     """
-    runs: list[Run] = []
+    runs: list[tuple[str, Run]] = []
     for path in paths:
         sessions: dict[str, Session] = {}
         records: dict[str, list[tuple[Record, int]]] = {}
@@ -138,10 +150,12 @@ def read_runs(paths: Iterable[Path]) -> list[Run]:
                     f"{path}: a record belongs to session {line.session}, which the file does not hold",
                     fix="restore the file's first lines: a session line stands before its records",
                 )
+        begun = ""
         for name, session in sessions.items():
-            own = records[name]
-            runs.append(Run(session, tuple(r for r, _ in own), path, tuple(line for _, line in own)))
-    return sorted(runs, key=lambda run: run.session.started_utc)
+            own, begun = records[name], max(begun, session.started_utc)
+            run = Run(session, tuple(r for r, _ in own), path, tuple(line for _, line in own))
+            runs.append((begun, run))
+    return [run for _, run in sorted(runs, key=lambda pair: pair[0])]
 
 
 def results_files(folder: Path) -> list[Path]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from itertools import product
+from math import isfinite
 from typing import Any, Literal
 
 from qbench.errors import BadSuite
 from qbench.records import Choice, Param
+from qbench.registry import did_you_mean
 from qbench.toml_file import find_file, read_toml
 
 
@@ -67,6 +70,7 @@ class Suite:
     scored: int = 10_000
     calibration: SuiteCalibration = SuiteCalibration()
     expect: list[SuiteExpectation] = field(default_factory=list)
+    file: str = field(default="", metadata={"written": False})  # where it was read from, for errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,30 +90,62 @@ def load_suite(name: str) -> Suite:
         BadSuite: it cannot be read as one, or contradicts itself.
     """
     path = find_file("suites", name)
-    suite = read_toml(path, Suite)
-    baselines = [technique.name for technique in suite.technique if technique.role == "fp32"]
+    suite = replace(read_toml(path, Suite), file=str(path))
+    _check_numbers(suite)
+    techniques = expanded(suite)
+    baselines = [technique.name for technique in techniques if technique.role == "fp32"]
     if len(baselines) != 1:
         raise BadSuite(
             f"{path}: {len(baselines)} techniques have role fp32 ({', '.join(baselines) or 'none'})",
             fix='give exactly one technique role = "fp32": every gain and loss is told against it',
         )
+    _no_double(suite, "technique", [technique.name for technique in techniques])
+    _no_double(suite, "backends", suite.backends)
+    _no_double(suite, "calibration.seeds", [str(seed) for seed in suite.calibration.seeds])
+    _no_double(suite, "scenario", [f"{scenario.name}, batch {scenario.batch}" for scenario in suite.scenario])
+    for number, expectation in enumerate(suite.expect, start=1):
+        known = [technique.name for technique in techniques]
+        if expectation.technique not in known:
+            raise BadSuite(
+                f"{path}: expect[{number}].technique: the suite has no technique {expectation.technique!r}",
+                fix=did_you_mean(expectation.technique, known),
+            )
+    return suite
+
+
+def _check_numbers(suite: Suite) -> None:
+    if not re.fullmatch(r"[\w.-]+", suite.name):
+        raise BadSuite(
+            f"{suite.file}: name = {suite.name!r} cannot name a file of results",
+            fix="write letters, digits, dashes and underscores only",
+        )
     if suite.scored < 1 or suite.calibration.count < 1 or any(s.batch < 1 for s in suite.scenario):
         raise BadSuite(
-            f"{path}: scored = {suite.scored}, calibration.count = {suite.calibration.count}, batch = "
+            f"{suite.file}: scored = {suite.scored}, calibration.count = {suite.calibration.count}, batch = "
             f"{[s.batch for s in suite.scenario]}: all must be at least 1",
             fix="write scored = 1000, count = 256, batch = 1",
         )
     if not suite.scenario or not suite.calibration.seeds:
-        raise BadSuite(f"{path}: no scenario or no calibration seed", fix="add [[scenario]] batch = 1, seeds = [0]")
-    names = [technique.name for technique in expanded(suite)]
-    if len(set(names)) != len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise BadSuite(f"{path}: two techniques are called {twice[0]!r}", fix="give each a name of its own")
-    return suite
+        raise BadSuite(
+            f"{suite.file}: no scenario or no calibration seed", fix="add [[scenario]] batch = 1, seeds = [0]"
+        )
+
+
+def _no_double(suite: Suite, place: str, names: list[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise BadSuite(
+            f"{suite.file}: {place}: {twice[0]!r} is there twice",
+            fix="keep one, or give it a name of its own",
+        )
 
 
 def expanded(suite: Suite) -> list[Technique]:
-    """Return the techniques with every list of values multiplied out; swept values join the name."""
+    """Return the techniques with every list of values multiplied out; swept values join the name.
+
+    Raises:
+        BadSuite: a link names no technique, a value is no single value, or a list of values is empty.
+    """
     techniques = []
     for technique in suite.technique:
         sweeps = [
@@ -118,10 +154,19 @@ def expanded(suite: Suite) -> list[Technique]:
             for name, value in params.items()
             if isinstance(value, list)
         ]
+        where = f"{suite.file or suite.name}: technique {technique.name!r}"
+        for link, name, value in sweeps:
+            if not value:
+                raise BadSuite(
+                    f"{where}, chain[{link + 1}].{name} = []", fix="give the list a value, or leave it out"
+                )
         for chosen in product(*(values for _, _, values in sweeps)):
             swept = {(link, name): value for (link, name, _), value in zip(sweeps, chosen, strict=True)}
             chain = tuple(
-                _choice(params | {name: value for (at, name), value in swept.items() if at == link})
+                choice_of(
+                    params | {name: value for (at, name), value in swept.items() if at == link},
+                    f"{where}, chain[{link + 1}]",
+                )
                 for link, params in enumerate(technique.chain)
             )
             label = ", ".join(f"{name}={value}" for (_, name), value in swept.items())
@@ -130,23 +175,23 @@ def expanded(suite: Suite) -> list[Technique]:
     return techniques
 
 
-def choice_of(raw: dict[str, Any]) -> Choice:
-    """Return `{ use = "name", parameter = value }` as a Choice.
+def choice_of(raw: dict[str, Any], where: str) -> Choice:
+    """Return `{ use = "name", parameter = value }` as a Choice; `where` is its place, for errors.
 
     Raises:
-        BadSuite: there is no `use`, or a value is neither number, text nor true or false.
+        BadSuite: there is no `use`, or a value is neither a finite number, text nor true or false.
     """
-    return _choice(raw)
-
-
-def _choice(raw: dict[str, Any]) -> Choice:
     if not isinstance(raw.get("use"), str):
-        raise BadSuite(f"a link of a chain has no `use`: {raw!r}", fix='write { use = "static_int8" }')
+        raise BadSuite(f"{where} has no `use`: {raw!r}", fix='write { use = "static_int8" }')
     params: list[tuple[str, Param]] = []
     for name, value in sorted(raw.items()):
         if name == "use":
             continue
-        if not isinstance(value, (bool, int, float, str)):
-            raise BadSuite(f"{raw['use']}: {name} = {value!r} is no single value", fix="write a number, text or true")
+        if not isinstance(value, (bool, int, float, str)) or (
+            isinstance(value, float) and not isfinite(value)
+        ):
+            raise BadSuite(
+                f"{where}: {name} = {value!r} is no single value", fix="write a number, text or true"
+            )
         params.append((name, value))
     return Choice(raw["use"], tuple(params))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -49,32 +50,42 @@ def read_toml(path: Path, kind: type[T]) -> T:
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadSuite(f"{path} is no TOML: {error}", fix="mend that line; suites/vision.toml shows the form") from error
+        raise BadSuite(
+            f"{path} is no TOML: {error}", fix="mend that line; suites/vision.toml shows the form"
+        ) from error
     except OSError as error:
         raise BadSuite(f"{path}: {error.strerror}", fix="name a readable file") from error
     _refuse_unknown_keys(path, kind, raw, "")
     try:
-        return TypeAdapter(kind).validate_python(raw)
+        # by way of JSON: there, strict means that "400" is no number, and a table still becomes a dataclass
+        return TypeAdapter(kind).validate_json(json.dumps(raw, default=str), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part + 1) if isinstance(part, int) else part for part in first["loc"])
         missing = first["type"] == "missing"
         found = "it is missing" if missing else f"found {first.get('input')!r:.80}"
-        raise BadSuite(f"{path}: {place}: {first['msg'].lower()}, {found}", fix=_fix(first, missing)) from error
+        raise BadSuite(
+            f"{path}: {place}: {first['msg'].lower()}, {found}", fix=_fix(first, missing)
+        ) from error
 
 
 def _fix(first: Any, missing: bool) -> str:
     if missing:
         return f"add {first['loc'][-1]} there; suites/vision.toml shows the form"
     expected = first.get("ctx", {}).get("expected")
-    return f"write one of {expected}" if expected else "write a value of that type; suites/vision.toml shows the form"
+    return (
+        f"write one of {expected}"
+        if expected
+        else "write a value of that type; suites/vision.toml shows the form"
+    )
 
 
 def _refuse_unknown_keys(path: Path, kind: Any, raw: Any, place: str) -> None:
     """Walk file and dataclass side by side: the first key without a field is named, with its nearest."""
     if not is_dataclass(kind) or not isinstance(raw, dict):
         return
-    hints, known = get_type_hints(kind), [field.name for field in fields(kind)]
+    hints = get_type_hints(kind)
+    known = [field.name for field in fields(kind) if field.metadata.get("written", True)]
     for name, value in raw.items():
         if name not in known:
             where = f" in {place.rstrip('.')}" if place else ""

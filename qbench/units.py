@@ -20,9 +20,11 @@ MINUS = "\N{MINUS SIGN}"
 PREFIXES = {-3: "n", -2: "\N{MICRO SIGN}", -1: "m", 0: "", 1: "k", 2: "M", 3: "G", 4: "T"}
 SPANS: dict[str, tuple[int, int]] = {"s": (-3, 0), "B": (0, 4), "J": (-2, 3)}  # lowest, highest prefix
 SECONDS = {"ms": 1e-3, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-BYTES = {"b": 1} | {f"{p}b": 1000**i for i, p in enumerate("kmgt", 1)} | {
-    f"{p}ib": 1024**i for i, p in enumerate("kmgt", 1)
-}
+BYTES = (
+    {"b": 1}
+    | {f"{p}b": 1000**i for i, p in enumerate("kmgt", 1)}
+    | {f"{p}ib": 1024**i for i, p in enumerate("kmgt", 1)}
+)
 
 
 def text(value: float, unit: Unit) -> str:

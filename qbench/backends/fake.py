@@ -1,7 +1,8 @@
 """The fake engine: a device whose every number is known beforehand, so that the whole program can be tested.
 
 Its artifact is a small JSON file that says how the "network" behaves: which share of the answers is right,
-what a call costs on its own clock, and how it misbehaves. Inputs are one-hot rows; a right answer is the row.
+what a call costs on its own clock and in real time, and how it misbehaves. Inputs are one-hot rows; a right
+answer is the row.
 """
 
 from __future__ import annotations
@@ -52,21 +53,24 @@ class FakeSession(Session):
     """Answers as the file says, on a clock that moves only when it is called."""
 
     def __init__(self, behaviour: dict[str, Any]) -> None:
-        """Keep the file's words: `accuracy`, `latency_s`, `low_bit`, `other`, `misbehaves`."""
+        """Keep the file's words: `accuracy`, `latency_s`, `sleep_s`, `low_bit`, `other`, `misbehaves`."""
         self._behaviour = behaviour
         self._now_ns = 0
+        self._kept: list[np.ndarray] = []
 
     def run(self, inputs: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
         """Answer; every k-th row wrongly, so that the asked share is right."""
         self._now_ns += round(self._behaviour["latency_s"] * 1e9)
+        time.sleep(self._behaviour.get("sleep_s", 0))
         rows = next(iter(inputs.values())).astype(np.float32)
         misbehaves = self._behaviour.get("misbehaves")
         if misbehaves == "crash":
             os.abort()
         if misbehaves == "hang":
             time.sleep(3600)
-        if misbehaves == "allocate":
-            self._kept = np.ones(1 << 40, dtype=np.uint8)
+        while misbehaves == "allocate":
+            self._kept.append(np.ones(1 << 25, dtype=np.uint8))
+            time.sleep(0.005)
         if misbehaves == "empty":
             return (rows[:0],)
         if misbehaves == "nan":
@@ -81,10 +85,5 @@ class FakeSession(Session):
 
     @property
     def clock_ns(self) -> Callable[[], int]:
-        """Return the clock of its own."""
-
-        def clock() -> int:
-            self._now_ns += 100
-            return self._now_ns
-
-        return clock
+        """Return the clock of its own: it stands still between calls, so that durations are exact."""
+        return lambda: self._now_ns

@@ -26,8 +26,16 @@ from qbench.units import text
 
 LIMIT = -0.01  # accuracy may fall by one percentage point; the page states it
 COMPARED = (
-    "accuracy_difference", "detectable", "p_value", "flips", "agreement", "size_ratio", "memory_ratio",
-    "speedup", "ratio_spread", "break_even",
+    "accuracy_difference",
+    "detectable",
+    "p_value",
+    "flips",
+    "agreement",
+    "size_ratio",
+    "memory_ratio",
+    "speedup",
+    "ratio_spread",
+    "break_even",
 )
 
 
@@ -234,6 +242,12 @@ def _break_even(entry: Joined, own: Mapping[str, Value], speedup: Value) -> Valu
         return cost.value / (latency.value * (gain - 1)) * batch
 
     return Figure(
-        examples(speedup.value), "1", speedup.n, "rounds", cost.lines + speedup.lines, speedup.interval,
-        examples(speedup.high), examples(speedup.low),
+        examples(speedup.value),
+        "1",
+        speedup.n,
+        "rounds",
+        cost.lines + speedup.lines,
+        speedup.interval,
+        examples(speedup.high),
+        examples(speedup.low),
     )

@@ -68,10 +68,10 @@ def _plain(entry: Joined, metric: str, unit: Unit, step: str) -> Value:
     samples = measurement.samples
     value = median(samples)
     if metric in COUNTED:
-        return Figure(value, unit, len(samples), "counts", (number,))
+        return Figure(value, unit, len(samples), "count", (number,))
     if len(samples) == 1:
         if metric in OVER_ALL_EXAMPLES:
-            return Figure(value, unit, 1, "figure over all examples", (number,), "whole")
+            return Figure(value, unit, 1, "figure of all examples", (number,), "whole")
         return Figure(value, unit, 1, "measurement", (number,), "single")
     between = Interval(min(samples), max(samples), "range", len(samples))
     return figure(value, unit, len(samples), "measurements", (number,), between)
@@ -107,7 +107,7 @@ def _share(entry: Joined, over: str, under: str, unit: Unit) -> Value:
     whole = median(bottom[0].samples)
     if whole <= 0:
         return Absent("no weight is covered, so there is nothing to compare")
-    return Figure(median(top[0].samples) / whole, unit, 1, "files", (top[1],))
+    return Figure(median(top[0].samples) / whole, unit, 1, "file", (top[1],))
 
 
 def not_timed(entry: Joined, metric: str = "latency") -> str:

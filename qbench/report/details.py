@@ -7,6 +7,7 @@ from qbench.records import Anchor, find
 from qbench.report.cell import Cell
 from qbench.report.figures import FIGURES, SPREAD_WORDS, Absent, Figure
 from qbench.report.join import failed_elsewhere, first_line
+from qbench.report.recommend import Recommendation
 from qbench.report.tables import DASH, Column, Entry, Table, titled
 from qbench.stats import coefficient_of_variation, median
 from qbench.store import Run
@@ -27,7 +28,10 @@ def detail_table(cell: Cell) -> Table:
             counted = f"{value.n:,} {value.of}"
             rows.append(
                 (
-                    Entry(what.head), Entry(str(value), figure=value), Entry(_between(value)), Entry(counted),
+                    Entry(what.head),
+                    Entry(str(value), figure=value),
+                    Entry(_between(value)),
+                    Entry(counted),
                     Entry("", lines=value.lines),
                 )
             )
@@ -68,6 +72,12 @@ def evidence_table(cell: Cell) -> Table:
     return Table("Evidence", columns, rows, empty="none was recorded")
 
 
+def rejected_table(found: Recommendation) -> Table:
+    """Return why the other techniques of one group are not recommended."""
+    rows = tuple((Entry(cell.name, cell=cell.number), Entry(reason)) for cell, reason in found.rejected)
+    return Table("Why not the others", (Column("cell"), Column("reason")), rows, empty="there was no other")
+
+
 def anchor_table(run: Run) -> Table:
     """Return how steady the machine was by itself: the kernel that no code under test can change."""
     found: dict[Anchor, list[tuple[float, int]]] = {}
@@ -81,8 +91,12 @@ def anchor_table(run: Run) -> Table:
         varied = text(coefficient_of_variation(middles), "share") if len(middles) > 1 else "one round"
         rows.append(
             (
-                Entry(anchor.kernel), Entry(anchor.device), Entry(text(median(middles), "s")), Entry(varied),
-                Entry(f"{len(rounds)} rounds"), Entry("", lines=tuple(line for _, line in rounds)),
+                Entry(anchor.kernel),
+                Entry(anchor.device),
+                Entry(text(median(middles), "s")),
+                Entry(varied),
+                Entry(f"{len(rounds)} rounds"),
+                Entry("", lines=tuple(line for _, line in rounds)),
             )
         )
     heads = ("anchor kernel", "device", "median", "varied by", "n", "lines")

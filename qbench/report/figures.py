@@ -30,7 +30,7 @@ class Figure:
     value: float
     unit: Unit
     n: int
-    of: str  # what n counts: rounds, samples, examples, files
+    of: str  # what n counts: rounds, calls, examples, one file
     lines: tuple[int, ...]  # of the results file: where the samples stand
     interval: Spread = "exact"
     low: float | None = None  # None exactly where `interval` says that there is none
@@ -86,11 +86,15 @@ FIGURES: dict[str, Shown] = {
     for shown in (
         Shown("accuracy", "accuracy", "higher", "Share of examples whose first answer was right."),
         Shown(
-            "accuracy_difference", "difference", "higher",
+            "accuracy_difference",
+            "difference",
+            "higher",
             "Accuracy minus that of fp32 on the same engine, the same examples paired one by one.",
         ),
         Shown(
-            "detectable", "detectable", "lower",
+            "detectable",
+            "detectable",
+            "lower",
             "The smallest true difference of accuracy that this many examples would find 4 times in 5. "
             "A difference below it says little.",
         ),
@@ -103,45 +107,63 @@ FIGURES: dict[str, Shown] = {
         _metric("file_size", "size"),
         Shown("size_ratio", "size / fp32", "lower", "File size over that of fp32 on the same engine."),
         Shown(
-            "size_over_float", "size / smallest float", "lower",
+            "size_over_float",
+            "size / smallest float",
+            "lower",
             "File size over that of the smallest float cell of any engine.",
         ),
         _metric("compressed_size", "compressed"),
         Shown(
-            "covered_ratio", "covered weights", "lower",
+            "covered_ratio",
+            "covered weights",
+            "lower",
             "Bytes of the weights that the technique covers, over what they took in 32-bit float.",
         ),
         Shown(
-            "coverage", "coverage", "higher",
+            "coverage",
+            "coverage",
+            "higher",
             "Share of the network's weights, in bytes of 32-bit float, that the technique covers.",
         ),
         Shown(
-            "coverage_macs", "coverage of work", "higher",
+            "coverage_macs",
+            "coverage of work",
+            "higher",
             "Share of one inference's multiply-accumulates that run over covered weights.",
         ),
         _metric("low_bit_kernels", "low-bit kernels"),
         _metric("other_kernels", "float kernels"),
         Shown(
-            "latency", "latency", "lower",
+            "latency",
+            "latency",
+            "lower",
             CATALOGUE["latency"].means + " Median of all rounds' calls; the range is of the rounds' medians.",
         ),
         Shown("latency_p90", "latency p90", "lower", "90 % of calls took no longer."),
         Shown("latency_p99", "latency p99", "lower", "99 % of calls took no longer."),
         Shown(
-            "latency_variation", "variation", "lower",
+            "latency_variation",
+            "variation",
+            "lower",
             "Coefficient of variation of all calls: standard deviation over mean.",
         ),
         Shown(
-            "speedup", "speed-up", "higher",
+            "speedup",
+            "speed-up",
+            "higher",
             "Latency of fp32 on the same engine over this cell's, inside each round; the median over rounds.",
         ),
         Shown(
-            "speedup_over_float", "over best float", "higher",
+            "speedup_over_float",
+            "over best float",
+            "higher",
             "Latency of the fastest float cell of any engine over this cell's. Across engines the rounds are "
             "not shared, so nothing cancels and the interval is wider.",
         ),
         Shown(
-            "ratio_spread", "ratio spread", "lower",
+            "ratio_spread",
+            "ratio spread",
+            "lower",
             "Standard deviation over mean of the rounds' speed-ups: how steady the comparison was.",
         ),
         _metric("load_time", "load"),
@@ -153,7 +175,9 @@ FIGURES: dict[str, Shown] = {
         _metric("quantize_time", "quantize time"),
         _metric("prepare_memory", "prepare memory"),
         Shown(
-            "break_even", "break-even", "lower",
+            "break_even",
+            "break-even",
+            "lower",
             "Examples to answer until the time saved has paid for the time to quantize; where that "
             "was not taken apart, for the time to prepare the file.",
         ),

@@ -18,6 +18,7 @@ from qbench.report.details import (
     elsewhere_table,
     evidence_table,
     meanings_table,
+    rejected_table,
     rounds_table,
 )
 from qbench.report.figures import Figure
@@ -28,7 +29,6 @@ from qbench.report.tables import (
     environment_table,
     failed_table,
     matrix_table,
-    rejected_table,
     skipped_table,
     verdict_table,
     withheld_table,
@@ -61,8 +61,11 @@ def html(run: Run, cells: Sequence[Cell], href: str) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["plain"] = plain
     groups = grouped(cells)
@@ -153,8 +156,10 @@ def speed_bars(cells: Sequence[Cell]) -> dict[int, dict[str, float]]:
 
     return {
         n: {
-            "left": at(value.low or 1), "width": max(1.0, at(value.high or 1) - at(value.low or 1)),
-            "middle": at(value.value), "one": at(1.0),
+            "left": at(value.low or 1),
+            "width": max(1.0, at(value.high or 1) - at(value.low or 1)),
+            "middle": at(value.value),
+            "one": at(1.0),
         }
         for n, value in whole.items()
     }

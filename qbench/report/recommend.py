@@ -91,14 +91,24 @@ def _of_group(group: list[Cell]) -> Recommendation:
     if floats:
         return _float(min(floats, key=_latency), rejected)
     return Recommendation(
-        place=group[0].place, kind="nothing", ship=None,
+        place=group[0].place,
+        kind="nothing",
+        ship=None,
         headline="Nothing can be recommended",
-        gains="No cell was measured from its answers to its speed",
+        gains=_nothing(group),
         loses="Nothing is known of what is lost",
         sure=_profile(group[0]),
         break_even="No break-even",
         rejected=rejected,
     )
+
+
+def _nothing(group: list[Cell]) -> str:
+    """Say why nothing was measured: the one reason, where all cells were skipped for the same one."""
+    reasons = {cell.reasons[0].text for cell in group if cell.status == "skipped"}
+    if len(reasons) == 1 and all(cell.status == "skipped" for cell in group):
+        return f"Every cell was skipped: {reasons.pop()}"
+    return "No cell was measured from its answers to its speed"
 
 
 def _rivals(judged: Sequence[tuple[Cell, object]]) -> int:
@@ -145,7 +155,9 @@ def _float(ship: Cell, rejected: tuple[tuple[Cell, str], ...]) -> Recommendation
         gains, loses = "Gains: nothing over fp32, which it is", "Loses: nothing"
     why = "no technique is proven faster with its accuracy held" if rejected else "no technique was tried"
     return Recommendation(
-        place=ship.place, kind="float", ship=ship,
+        place=ship.place,
+        kind="float",
+        ship=ship,
         headline=f"Ship float: {ship.name}, because {why}",
         gains=gains,
         loses=loses,
@@ -187,7 +199,7 @@ def _sure(ship: Cell, candidates: int) -> str:
         words.append("not proven: " * (ship.judgement.outcome == "unjudged") + ship.judgement.text)
     words += [v.text for v in ship.verdicts if v.kind == "not_steady"]
     split = ship.case.evaluation.split if ship.case else "test"
-    if candidates > 1 and split == "test":
+    if candidates > 1 and split == "test" and ship.role == "technique":
         words.append(f"chosen among {candidates} techniques on the test examples, which flatters it")
     return "How sure: " + "; ".join(words)
 

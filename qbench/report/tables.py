@@ -130,7 +130,7 @@ def verdict_table(cells: Sequence[Cell]) -> Table:
     for found in recommend(cells):
         cell = found.ship
         if cell is None:
-            reason = notes.number(f"{found.gains}: see what failed, was skipped or was withheld")
+            reason = notes.number(found.gains)
             rows.append((Entry(found.place), *(Entry(DASH, "absent", notes=(reason,)) for _ in heads[1:])))
             continue
         rows.append(
@@ -205,8 +205,11 @@ def matrix_table(cells: Sequence[Cell]) -> Table:
 
 def _cautions(cell: Cell, name: str) -> list[str]:
     """Return what a reader of this one figure must know."""
-    if name == "speedup" and cell.unstable:
-        return [f"unstable: {cell.unstable}"]
+    if name == "speedup":
+        over = cell.figures["speedup_over_float"]
+        slower = isinstance(over, Figure) and over.high is not None and over.high < 1 and cell.role != "fp32"
+        found = [f"slower than the best float cell, {cell.best_float}"] if slower else []
+        return [*found, f"unstable: {cell.unstable}"] if cell.unstable else found
     if name == "latency":
         return [f"not steady: {found.text}" for found in cell.verdicts if found.kind == "not_steady"]
     if name == "accuracy_difference" and isinstance(cell.figures[name], Figure):
@@ -225,12 +228,6 @@ def _full(stage: str, words: str) -> str:
     return f"skipped: {words}" if stage == "plan" else f"{stage}: {words}"
 
 
-def rejected_table(found: Recommendation) -> Table:
-    """Return why the other techniques of one group are not recommended."""
-    rows = tuple((Entry(cell.name, cell=cell.number), Entry(reason)) for cell, reason in found.rejected)
-    return Table("Why not the others", (Column("cell"), Column("reason")), rows, empty="there was no other")
-
-
 def skipped_table(cells: Sequence[Cell]) -> Table:
     """Return the cells that cannot run here, and why."""
     return _reasons("Skipped: known before the run not to be able to run here", "skipped", cells)
@@ -244,7 +241,10 @@ def failed_table(cells: Sequence[Cell]) -> Table:
 def _reasons(title: str, statuses: str, cells: Sequence[Cell]) -> Table:
     rows = tuple(
         (
-            Entry(cell.name, cell=cell.number), Entry(cell.place), Entry(reason.stage), Entry(reason.text),
+            Entry(cell.name, cell=cell.number),
+            Entry(cell.place),
+            Entry(reason.stage),
+            Entry(reason.text),
             Entry("", lines=(reason.line,)),
         )
         for cell in cells
@@ -270,7 +270,9 @@ def withheld_table(cells: Sequence[Cell]) -> Table:
                 )
     rows = tuple(
         (
-            Entry(metric), Entry(reason), Entry(", ".join(names)),
+            Entry(metric.replace("_", " ")),
+            Entry(reason),
+            Entry(", ".join(names)),
             Entry("", lines=tuple(dict.fromkeys(line for lines in names.values() for line in lines))),
         )
         for (metric, reason), names in found.items()
@@ -284,9 +286,15 @@ def environment_table(session: Session) -> Table:
     """Return who measured, on what, with which code."""
     code = session.commit + (", with uncommitted changes" if session.dirty else "")
     pairs = (
-        ("command", session.command), ("suite", session.suite), ("profile", session.profile),
-        ("host", session.host), *session.facts, ("code", code), ("started (UTC)", session.started_utc),
-        ("session", session.id), *((f"{name} version", version) for name, version in session.versions),
+        ("command", session.command),
+        ("suite", session.suite),
+        ("profile", session.profile),
+        ("host", session.host),
+        *session.facts,
+        ("code", code),
+        ("started (UTC)", session.started_utc),
+        ("session", session.id),
+        *((f"{name} version", version) for name, version in session.versions),
     )
     rows = tuple((Entry(name), Entry(found or "not recorded")) for name, found in pairs)
     return Table(titled("Environment", session.profile), (Column("what"), Column("found")), rows)

@@ -22,16 +22,41 @@ if TYPE_CHECKING:
 MARKS = {"good": "\N{CHECK MARK} ", "bad": "\N{BALLOT X} "}  # never colour alone
 MARKS_MEAN = f"{MARKS['good']}surely better than float, {MARKS['bad']}worse, unmarked: neither is proven"
 STYLES = {"good": "green", "bad": "red", "absent": "dim", "neutral": ""}
+LONGEST = 16  # letters of a word that still gets a line to itself
 NARROW = 110  # columns of the terminal below which the wide ones are left out
 ASCII = str.maketrans(
     {
-        "\N{MULTIPLICATION SIGN}": "x", "\N{MICRO SIGN}": "u", "\N{MINUS SIGN}": "-", "\N{EN DASH}": "-",
-        "\N{CHECK MARK}": "+", "\N{BALLOT X}": "!",
+        "\N{MULTIPLICATION SIGN}": "x",
+        "\N{MICRO SIGN}": "u",
+        "\N{MINUS SIGN}": "-",
+        "\N{EN DASH}": "-",
+        "\N{CHECK MARK}": "+",
+        "\N{BALLOT X}": "!",
     }
 )
 HEADS = (
-    "cell", "model", "technique", "role", "engine", "device", "threads", "batch", "profile", "status", "why",
-    "figure", "unit", "value", "low", "high", "interval", "n", "n_counts", "file", "lines", "absent_because",
+    "cell",
+    "model",
+    "technique",
+    "role",
+    "engine",
+    "device",
+    "threads",
+    "batch",
+    "profile",
+    "status",
+    "why",
+    "figure",
+    "unit",
+    "value",
+    "low",
+    "high",
+    "interval",
+    "n",
+    "n_counts",
+    "file",
+    "lines",
+    "absent_because",
 )
 RAW_UNITS = {"ratio": "1", "share": "1", "points": "1", "width": "1"}  # the CSV holds fractions
 
@@ -72,13 +97,16 @@ def print_table(table: Table, console: Console) -> None:
         _say(f"{table.title}: {table.empty}", console)
         return
     title = Text(_fit(table.title, console), style="bold")
-    grid = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    grid = RichTable(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False
+    )
     for i in kept:
         column = table.columns[i]
         grid.add_column(
             Text(_fit(column.head, console)),
             justify="right" if column.right else "left",
             overflow="fold",
+            min_width=min(LONGEST, max(len(word) for word in _words(table, i))),
             no_wrap=column.right and not any(" to " in row[i].sub for row in table.rows),
         )
     rows = [[row[i] for i in kept] for row in table.rows]
@@ -93,6 +121,12 @@ def print_table(table: Table, console: Console) -> None:
     left_out = [column.head for column in table.columns if narrow and column.wide]
     if left_out:
         _say(f"not shown at this width: {', '.join(left_out)}", console)
+
+
+def _words(table: Table, i: int) -> list[str]:
+    """Return the words of a column, none of which should be broken."""
+    entries = [row[i] for row in table.rows]
+    return " ".join([table.columns[i].head, *(f"{entry.text} {entry.sub}" for entry in entries)]).split()
 
 
 def _rich(entry: Entry, used: list[int], console: Console) -> Text:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar, get_args, get_type_hints
 
-from qbench.errors import BadParameter
+from qbench.errors import BadParameter, QbenchError, UnknownName
 from qbench.records import Choice
 from qbench.registry import Registry, did_you_mean
 from qbench.strategies.base import STRATEGIES, Strategy
@@ -47,7 +49,22 @@ def _made(registry: Registry[type[P]], choice: Choice) -> P:
                 f"{registry.kind} {choice.name}: {name}={value!r} is no {_words(hints[name])}",
                 fix=f"write {name} = {_example(hints[name])}",
             ) from error
-    return kind(**dict(choice.params))
+    try:
+        return kind(**dict(choice.params))
+    except (TypeError, ValueError) as error:  # a plug-in that does not speak BadParameter
+        raise BadParameter(
+            f"{registry.kind} {choice}: {error}", fix="see its parameters with `qbench list`"
+        ) from error
+
+
+@contextmanager
+def at(place: str) -> Iterator[None]:
+    """Put the place in a suite in front of what is wrong with a name or a parameter there."""
+    try:
+        yield
+    except (UnknownName, BadParameter) as error:
+        kind: type[QbenchError] = type(error)
+        raise kind(f"{place}: {error.problem}", fix=error.fix) from error
 
 
 def _words(hint: Any) -> str:

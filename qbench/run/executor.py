@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from qbench.formats import cache
@@ -14,6 +14,7 @@ from qbench.records import (
     ArtifactSpec,
     Case,
     DataSpec,
+    Evidence,
     Failed,
     Measured,
     Outcome,
@@ -28,12 +29,13 @@ from qbench.run.launch import Workers, ask_fresh
 from qbench.run.plan import Plan
 from qbench.run.protocol import Baseline, Limits, StepRequest, Timing
 from qbench.run.steps.score import logits_file
+from qbench.run.way import makers
 from qbench.store import Store
 from qbench.tasks.base import folder_of
 
 # What a fork server has imported before the first child: what its steps need, and nothing more.
-PREPARE = ("onnxruntime", "torch", "transformers", "onnx", "onnxscript", "qbench.formats.edges")
 DATA = ("numpy",)
+EXPECTED = "expected to collapse"
 
 
 class Watcher(Protocol):
@@ -55,6 +57,7 @@ class Tally:
 
     steps: int = 0
     failed: list[Record] = field(default_factory=list)
+    collapsed: list[Record] = field(default_factory=list)  # those that the suite does not expect
     busy_s: float = 0.0  # inside the children: preparing, scoring, timing
     wall_s: float = 0.0
 
@@ -68,13 +71,22 @@ class Executor:
     """One run of one plan into one store."""
 
     def __init__(
-        self, plan: Plan, store: Store, session: str, workers: Workers, watcher: Watcher, limits: Limits, *, seed: int = 0
+        self,
+        plan: Plan,
+        store: Store,
+        session: str,
+        workers: Workers,
+        watcher: Watcher,
+        limits: Limits,
+        *,
+        seed: int = 0,
     ) -> None:
         """Start nothing yet."""
         self._plan, self._store, self._session = plan, store, session
         self._workers, self._watcher, self._limits = workers, watcher, limits
         self._order = random.Random(seed)
         self._outcomes: dict[str, Outcome] = {}
+        self._makers = makers(case.deployment.artifact for case in plan.cells)
         self.tally = Tally()
 
     def run(self, earlier: dict[str, Outcome]) -> Tally:
@@ -91,7 +103,7 @@ class Executor:
         self._workers.wait_until_ready()  # nothing may import while something is timed
         for number, steps in enumerate(rounds):
             if number and self._plan.profile.fresh_servers:
-                self._workers.restart()
+                self._workers.restart(list(dict.fromkeys(self._preload(step) for step in steps)))
             for step in steps:
                 self._do(step)
         self.tally.wall_s = time.perf_counter() - start
@@ -105,7 +117,10 @@ class Executor:
         data = dict.fromkeys(
             spec
             for case in cells
-            for spec in (case.evaluation, *(h.calibration for h in case.deployment.artifact.way if h.calibration))
+            for spec in (
+                case.evaluation,
+                *(h.calibration for h in case.deployment.artifact.way if h.calibration),
+            )
         )
         artifacts = dict.fromkeys(case.deployment.artifact for case in cells)
         deployed = {(case.deployment, case.evaluation): case for case in reversed(cells)}
@@ -146,9 +161,13 @@ class Executor:
             reply = ask_fresh(request)
         else:
             reply = self._workers.get(self._preload(step)).ask(request)
-        outcome = reply.result
-        assert isinstance(outcome, (Measured, Failed))
-        self._write(Record(step, outcome, self._session, started, time.perf_counter() - start, reply.busy_s, reply.log))
+        assert isinstance(reply.result, (Measured, Failed))
+        outcome = self._with_expectation(step, reply.result)
+        self._write(
+            Record(
+                step, outcome, self._session, started, time.perf_counter() - start, reply.busy_s, reply.log
+            )
+        )
         self.tally.steps += 1
         self.tally.busy_s += reply.busy_s
         self._watcher.ended(step, outcome)
@@ -158,6 +177,17 @@ class Executor:
         self._outcomes[record.step.key] = record.outcome
         if isinstance(record.outcome, Failed):
             self.tally.failed.append(record)
+        elif _collapsed(record.outcome) and not _fact(record.outcome, EXPECTED):
+            self.tally.collapsed.append(record)
+
+    def _with_expectation(self, step: Step, outcome: Measured | Failed) -> Measured | Failed:
+        """Keep the suite's reason beside a collapse that it expects; the verdict stays as it is."""
+        if not (isinstance(outcome, Measured) and isinstance(step.subject, Case) and _collapsed(outcome)):
+            return outcome
+        reason = self._plan.expected(step.subject)
+        return (
+            replace(outcome, evidence=(*outcome.evidence, Evidence(EXPECTED, reason))) if reason else outcome
+        )
 
     def _finished(self, step: Step) -> bool:
         """Tell whether the step has a result and what it made is still there."""
@@ -179,11 +209,13 @@ class Executor:
         if not isinstance(step.subject, Case):
             return False
         case = step.subject
-        ready = self._ok(Step("data", case.evaluation)) and self._ok(Step("prepare", case.deployment.artifact))
+        ready = self._ok(Step("data", case.evaluation)) and self._ok(
+            Step("prepare", case.deployment.artifact)
+        )
         if step.kind == "score" or not ready:
             return not ready
         scored = self._outcomes.get(Step("score", case).key)
-        if not isinstance(scored, Measured) or any(v.kind == "collapsed" for v in scored.verdicts):
+        if not isinstance(scored, Measured) or _collapsed(scored):
             return True
         return case.deployment.artifact.state.kind == "fake_quant"
 
@@ -227,7 +259,7 @@ class Executor:
     def _preload(self, step: Step) -> tuple[str, ...]:
         if isinstance(step.subject, Case):
             return (step.subject.deployment.backend,)
-        return PREPARE if step.kind == "prepare" else DATA
+        return self._makers if step.kind == "prepare" else DATA
 
     def _warm_servers(self) -> None:
         """Start every fork server that will be needed; they import while the first steps run."""
@@ -241,6 +273,10 @@ def _same_place(case: Case, other: Case) -> bool:
         return one.deployment.artifact.model, one.deployment.backend, one.deployment.device, one.evaluation
 
     return place(case) == place(other)
+
+
+def _collapsed(outcome: Outcome) -> bool:
+    return isinstance(outcome, Measured) and any(verdict.kind == "collapsed" for verdict in outcome.verdicts)
 
 
 def _fact(outcome: Outcome, what: str) -> str:

@@ -84,19 +84,29 @@ def code_commit() -> tuple[str, bool]:
     folder = Path(__file__).parent.parent
 
     def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=False, timeout=10)
+        done = subprocess.run(
+            ["git", "-C", str(folder), *words], capture_output=True, text=True, check=False, timeout=10
+        )
         return done.stdout.strip() if done.returncode == 0 else ""
 
     try:
-        own = git("ls-files", "qbench/__init__.py")  # empty where the package lies inside somebody else's checkout
-        return (git("rev-parse", "HEAD") or "none", bool(git("status", "--porcelain", "qbench"))) if own else ("none", False)
+        own = git(
+            "ls-files", "qbench/__init__.py"
+        )  # empty where the package lies inside somebody else's checkout
+        return (
+            (git("rev-parse", "HEAD") or "none", bool(git("status", "--porcelain", "qbench")))
+            if own
+            else ("none", False)
+        )
     except (OSError, subprocess.TimeoutExpired):
         return "none", False
 
 
 def _cpuinfo() -> dict[str, str]:
     first = _read("/proc/cpuinfo").split("\n\n")[0]
-    return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())}
+    return {
+        name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())
+    }
 
 
 def _read(path: str) -> str:

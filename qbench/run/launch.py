@@ -8,13 +8,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
 from qbench.errors import QbenchError
 from qbench.records import Failed
-from qbench.run.protocol import Reply, Request
+from qbench.run.protocol import Reply, Request, StepRequest
 from qbench.wire import from_plain, to_plain
 
 
@@ -36,7 +36,13 @@ class Worker:
             stderr=self._log,
             text=True,
             encoding="utf-8",
-            env={**os.environ, "PYTHONHASHSEED": "0", "TOKENIZERS_PARALLELISM": "false"},
+            errors="replace",
+            env={
+                **os.environ,
+                "PYTHONHASHSEED": "0",
+                "PYTHONUNBUFFERED": "1",
+                "TOKENIZERS_PARALLELISM": "false",
+            },
         )
         self._ready = False
 
@@ -47,46 +53,54 @@ class Worker:
             WorkerDied: an import broke the interpreter.
         """
         if not self._ready:
-            self._read()
+            self._read("ready")
             self._ready = True
 
     def ask(self, request: Any) -> Reply:
-        """Send one request and wait for its reply; a server that dies gives a failed reply.
-
-        Raises:
-            WorkerDied: it ended before it was ready.
-        """
-        self.wait_until_ready()
+        """Send one request and wait for its reply; a server that dies gives a failed reply."""
         try:
+            self.wait_until_ready()
             assert self._process.stdin is not None
             self._process.stdin.write(json.dumps(to_plain(request)) + "\n")
             self._process.stdin.flush()
-            return from_plain(Reply, self._read())
+            return from_plain(Reply, self._read("result"))
         except (WorkerDied, BrokenPipeError) as error:
-            return Reply(Failed(request.kind, f"the worker itself ended: {error}"))
+            stage = request.step.kind if isinstance(request, StepRequest) else request.kind
+            words = error.problem if isinstance(error, WorkerDied) else str(error)
+            return Reply(Failed(stage, f"the worker itself ended: {words}"), log=self._said())
 
     @property
     def alive(self) -> bool:
         """Tell whether it can take a request."""
         return self._process.poll() is None
 
-    def _read(self) -> Any:
+    def _read(self, wanted: str) -> dict[str, Any]:
+        """Return the next line that holds `wanted`; others are a banner or a print, and no words of ours."""
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            self._process.wait()
-            self._log.seek(0)
-            words = self._log.read().decode(errors="replace").strip()[-2000:]
-            raise WorkerDied(
-                f"the worker ended with exit code {self._process.returncode}: {words}",
-                fix="run `qbench doctor`: it says which package is missing or broken",
-            )
-        return json.loads(line)
+        for line in iter(self._process.stdout.readline, ""):
+            try:
+                said = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(said, dict) and wanted in said:
+                return said
+        self._process.wait()
+        raise WorkerDied(
+            f"the worker ended with exit code {self._process.returncode}: {self._said()[-400:]}",
+            fix="run `qbench doctor`: it says which package is missing or broken",
+        )
+
+    def _said(self) -> str:
+        """Return the server's own last words."""
+        self._log.seek(0)
+        return self._log.read().decode(errors="replace").strip()[-2000:]
 
     def close(self) -> None:
-        """End it; a running child ends with it."""
+        """End it; a running child ends with it, and one that is still importing has none."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        if not self._ready:
+            self._process.kill()
         try:
             self._process.stdin.close()
         except BrokenPipeError:  # it is gone already
@@ -124,19 +138,18 @@ class Workers:
             worker = self._running[preload] = Worker(preload)
         return worker
 
-    def restart(self) -> None:
-        """Replace all servers: all children of one share its address layout, which is a source of variance."""
-        old, self._running = self._running, {}
-        for worker in old.values():
-            worker.close()
-        for preload in old:
-            self._running[preload] = Worker(preload)
+    def restart(self, wanted: list[tuple[str, ...]]) -> None:
+        """Replace all servers by the wanted ones: all children of one share its address layout."""
+        self.close()
+        for preload in wanted:
+            self.get(preload)
         self.wait_until_ready()
 
     def wait_until_ready(self) -> None:
-        """Return when every server that was started has imported everything."""
+        """Return when every server that was started has imported everything, or has ended: `ask` tells which."""
         for worker in self._running.values():
-            worker.wait_until_ready()
+            with suppress(WorkerDied):
+                worker.wait_until_ready()
 
     def close(self) -> None:
         """End all servers."""

@@ -17,7 +17,9 @@ def own_suite(model: str, inputs: Path) -> Suite:
         BadFile: the model is no ONNX file, the inputs are no .npz file, or they do not belong together.
     """
     if not model.endswith(SUFFIX):
-        raise BadFile(f"{model} is no .onnx file", fix="export your model with torch.onnx.export(..., 'model.onnx')")
+        raise BadFile(
+            f"{model} is no .onnx file", fix="export your model with torch.onnx.export(..., 'model.onnx')"
+        )
     _check_together(OnnxFile(model), inputs)
     task = {"use": "agreement", "inputs": str(inputs.resolve())}
     return replace(load_suite("try"), model=[SuiteModel(str(Path(model).resolve()), task)])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 
 from qbench.backends.base import BACKENDS, Probe
+from qbench.codec import refuse_unstorable
 from qbench.errors import QbenchError
-from qbench.records import Failed, Measured
+from qbench.records import Failed, Measured, Measurement
 from qbench.run.protocol import ProbeRequest, StepRequest, Trace
 from qbench.run.steps.data import make_data
 from qbench.run.steps.deploy import deploy
@@ -34,9 +36,21 @@ def perform(request: StepRequest | ProbeRequest) -> Measured | Failed | Probe:
             return Probe(request.backend, "", (), f"the probe failed: {describe(error)}")
     trace = Trace()
     try:
-        return STEPS[request.step.kind](request, trace)
+        measured = STEPS[request.step.kind](request, trace)
+        refuse_unstorable(measured.measurements)
+        return measured
     except Exception as error:  # the rest of the matrix goes on, whatever one cell does
-        return Failed(trace.stage, describe(error), traceback.format_exc(), tuple(trace.measurements))
+        return Failed(trace.stage, describe(error), traceback.format_exc(), storable(trace.measurements))
+
+
+def storable(measurements: list[Measurement]) -> tuple[Measurement, ...]:
+    """Return those that can be stored: a failure must not be lost over a number that is NaN."""
+    kept = []
+    for measurement in measurements:
+        with suppress(ValueError):
+            refuse_unstorable((measurement,))
+            kept.append(measurement)
+    return tuple(kept)
 
 
 def describe(error: BaseException) -> str:

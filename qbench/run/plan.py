@@ -15,10 +15,13 @@ from qbench.models.choose import model_of
 from qbench.profile import Profile
 from qbench.records import ArtifactSpec, Case, Choice, DataSpec, Deployment, Float, Hop, Scenario, key
 from qbench.registry import did_you_mean
-from qbench.run.choose import strategy_of, task_of
+from qbench.run.choose import at, strategy_of, task_of
 from qbench.run.way import find_way, version_or_none
 from qbench.suite import Suite, SuiteExpectation, SuiteModel, Technique, choice_of, expanded
 from qbench.tasks.base import Task
+
+
+SEED = ", calibration seed "  # in the name of a cell that is scored with further calibration data
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,25 +70,25 @@ class Plan:
 
 
 def make_plan(
-    suite: Suite, profile: Profile, hardware: list[HardwareProfile], selection: Selection, probes: Callable[[list[str]], dict[str, Probe]]
+    suite: Suite,
+    profile: Profile,
+    hardware: list[HardwareProfile],
+    selection: Selection,
+    probes: Callable[[list[str]], dict[str, Probe]],
 ) -> Plan:
     """Cross models, techniques and engines; resolve every way; ask every engine whether it can.
 
     Raises:
         UnknownName: a model, technique, task or backend that no plug-in registered.
         BadParameter: a parameter out of range.
-        BadSuite: a filter that matches nothing, or more examples than there are.
+        BadSuite: a filter that matches nothing, or nothing to measure at all.
     """
+    _check_names(suite, hardware)
     techniques = _narrowed(expanded(suite), selection)
     models = [m for m in suite.model if not selection.models or m.use in selection.models]
     _all_known(selection.models, [m.use for m in suite.model], "model", suite)
     backends = [name for name in suite.backends if not selection.backends or name in selection.backends]
     _all_known(selection.backends, suite.backends, "backend", suite)
-    for name in backends:
-        BACKENDS[name]  # a misspelt name is an error before anything is asked
-    for technique in techniques:
-        for link in technique.chain:
-            strategy_of(link)
     builder = _Builder(suite, profile, probes(backends))
     for model in models:
         for device in hardware:
@@ -94,7 +97,35 @@ def make_plan(
                     for technique in techniques:
                         builder.add(model, technique, backend, device.device)
     cells, skips = tuple(builder.cells), tuple(builder.skips)
+    if not cells and not skips:
+        offered = "; ".join(f"{device.name} offers {', '.join(device.backends)}" for device in hardware)
+        raise BadSuite(
+            f"nothing to measure: {suite.file or suite.name} has {len(models)} models and asks for "
+            f"{', '.join(backends) or 'no engine'}; {offered}",
+            fix="choose other hardware with --hw, other engines with --backend, or add a [[model]] to the suite",
+        )
     return Plan(suite, profile, cells, skips, estimate_s(cells, profile))
+
+
+def _check_names(suite: Suite, hardware: list[HardwareProfile]) -> None:
+    """Look up every name that suite and hardware profiles hold: a misspelt one is told before anything is asked."""
+    where = suite.file or suite.name
+    for name in suite.backends:
+        with at(f"{where}: backends"):
+            BACKENDS[name]
+    for device in hardware:
+        for name in device.backends:
+            with at(f"hardware profile {device.name}: backends"):
+                BACKENDS[name]
+    for number, wanted in enumerate(suite.model, start=1):
+        with at(f"{where}: model[{number}]"):
+            model_of(Choice(wanted.use))
+            if wanted.task:
+                task_of(choice_of(wanted.task, f"{where}: model[{number}].task"))
+    for technique in expanded(suite):
+        for number, link in enumerate(technique.chain, start=1):
+            with at(f"{where}: technique {technique.name!r}, chain[{number}]"):
+                strategy_of(link)
 
 
 def _narrowed(techniques: list[Technique], selection: Selection) -> list[Technique]:
@@ -103,7 +134,11 @@ def _narrowed(techniques: list[Technique], selection: Selection) -> list[Techniq
     for name in selection.techniques:
         if name not in _all:
             raise BadSuite(f"the suite has no technique {name!r}", fix=did_you_mean(name, _all))
-    return [t for t in techniques if not selection.techniques or t.name in selection.techniques or t.role == "fp32"]
+    return [
+        t
+        for t in techniques
+        if not selection.techniques or t.name in selection.techniques or t.role == "fp32"
+    ]
 
 
 def _all_known(asked: tuple[str, ...], known: list[str], what: str, suite: Suite) -> None:
@@ -125,13 +160,19 @@ class _Builder:
     def add(self, wanted: SuiteModel, technique: Technique, backend: str, device: str) -> None:
         """Add one technique on one engine: a cell a scenario, and further calibration seeds."""
         model = model_of(Choice(wanted.use))
-        task = choice_of(wanted.task) if wanted.task else model.task
+        task = choice_of(wanted.task, f"task of {wanted.use}") if wanted.task else model.task
         calibrated = any(strategy_of(link).needs_calibration for link in technique.chain)
-        seeds = self.suite.calibration.seeds if self.profile.all_seeds and calibrated else self.suite.calibration.seeds[:1]
+        seeds = (
+            self.suite.calibration.seeds
+            if self.profile.all_seeds and calibrated
+            else self.suite.calibration.seeds[:1]
+        )
         for number, seed in enumerate(seeds):
             for scenario in self.suite.scenario if number == 0 else [None]:
-                name = technique.name if number == 0 else f"{technique.name}, calibration seed {seed}"
-                case, reason = self._case(wanted.use, model, task, replace(technique, name=name), backend, device, seed)
+                name = technique.name if number == 0 else f"{technique.name}{SEED}{seed}"
+                case, reason = self._case(
+                    wanted.use, model, task, replace(technique, name=name), backend, device, seed
+                )
                 kind = Scenario(scenario.name, scenario.batch) if scenario else Scenario("scored")
                 case = replace(case, scenario=kind)
                 if reason:
@@ -146,7 +187,9 @@ class _Builder:
         source = Hop("source", Choice(use), model.format, Float(), self._content_of(use, model))
         reason, way = None, (source,)
         try:
-            way = find_way(source, technique.chain, engine.runs, lambda: self._data(task, "calibration", seed))
+            way = find_way(
+                source, technique.chain, engine.runs, lambda: self._data(task, "calibration", seed)
+            )
         except DoesNotFit as error:
             reason = error.problem
         spec = ArtifactSpec(Choice(use), way)
@@ -158,7 +201,14 @@ class _Builder:
         threads = 1 if self.profile.one_thread else cores()
         environment = key((self.probes[backend].version, version_or_none("numpy") or ""))
         deployment = Deployment(spec, backend, device, threads, environment)
-        case = Case(self.suite.name, technique.name, technique.role, deployment, self._data(task, "test", None), Scenario())
+        case = Case(
+            self.suite.name,
+            technique.name,
+            technique.role,
+            deployment,
+            self._data(task, "test", None),
+            Scenario(),
+        )
         return case, reason
 
     def _content_of(self, use: str, model: Model) -> str:
@@ -171,14 +221,18 @@ class _Builder:
             made = task_of(task)
             self._sizes[task] = (made, dict(made.sizes()), made.recipe())
         _, sizes, recipe = self._sizes[task]
-        wanted = self.suite.calibration.count if split == "calibration" else min(self.suite.scored, self.profile.max_scored)
+        wanted = (
+            self.suite.calibration.count
+            if split == "calibration"
+            else min(self.suite.scored, self.profile.max_scored)
+        )
         return DataSpec(task, split, min(wanted, sizes[split]), seed, recipe)  # type: ignore[arg-type]
 
 
 def _matches(expectation: SuiteExpectation, case: Case) -> bool:
     deployment = case.deployment
     return (
-        expectation.technique == case.technique
+        expectation.technique == case.technique.partition(SEED)[0]
         and expectation.model in ("*", deployment.artifact.model.name)
         and expectation.backend in ("*", deployment.backend)
     )
@@ -204,4 +258,10 @@ def estimate_s(cells: tuple[Case, ...], profile: Profile) -> float:
     score = sum(case.evaluation.count * SCORE_S_PER_EXAMPLE + 0.3 for case in cells)
     timed = [case for case in cells if case.scenario.name != "scored"]
     rounds = profile.rounds * (len(timed) * (profile.window_s + STEP_S) + 0.6)
-    return START_S * (profile.rounds if profile.fresh_servers else 1) + prepare + score + rounds + len(timed) * DEPLOY_S
+    return (
+        START_S * (profile.rounds if profile.fresh_servers else 1)
+        + prepare
+        + score
+        + rounds
+        + len(timed) * DEPLOY_S
+    )

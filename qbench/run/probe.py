@@ -35,7 +35,9 @@ def _ask(name: str) -> Probe:
 def _file(name: str) -> Path:
     """Return where the answer is kept: by the backend's code, its versions, the devices and this boot."""
     backend = BACKENDS[name]
-    code = digest_of(Path(__import__(backend.__module__, fromlist=["_"]).__file__ or ""), backend.distribution)
+    code = digest_of(
+        Path(__import__(backend.__module__, fromlist=["_"]).__file__ or ""), backend.distribution
+    )
     devices = tuple(sorted(path.name for path in Path("/dev").glob("nvidia*")))
     return cache_folder() / "probes" / f"{name}-{key((code, devices, _boot()))}.json"
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from qbench.errors import NotAvailable, UnknownName
+from qbench.errors import CannotWrite, NotAvailable, UnknownName
 from qbench.folders import cache_folder
 from qbench.run.executor import Executor, Tally, Watcher
 from qbench.run.host import host_name, new_session, now_utc
@@ -27,25 +27,25 @@ class Finished:
     run: Run  # read back from disk: what is shown is what was stored
 
 
-def execute(plan: Plan, out: Path, watcher: Watcher, limits: Limits, *, command: str, resume: bool) -> Finished:
+def execute(
+    plan: Plan, out: Path, watcher: Watcher, limits: Limits, *, command: str, resume: bool
+) -> Finished:
     """Run the plan into `<out>/<host>/<date>-<suite>.jsonl`, or go on where the last session of it stopped.
 
     Raises:
-        CannotWrite: the folder or the file cannot be written; found before anything is loaded.
+        CannotWrite: the results or the cache folder cannot be written; found before anything is loaded.
         UnknownName: `resume` without a session of this suite and profile on this host.
         NotAvailable: another run is measuring on this machine.
     """
     earlier = last_run(out, plan) if resume else None
     path = earlier.path if earlier else out / host_name() / f"{now_utc()[:10]}-{plan.suite.name}.jsonl"
-    store = Store(path)
-    with device_lock(), workers() as servers:
+    with device_lock(), Store(path) as store, workers() as servers:
         session = earlier.session if earlier else new_session(plan.suite.name, plan.profile.name, command)
         if not earlier:
             store.append(session)
-        executor = Executor(plan, store, session.id, servers, watcher, limits)
+        executor = Executor(plan, store, session.id, servers, watcher, limits, seed=int(session.id, 16))
         outcomes = {key: record.outcome for key, (record, _) in earlier.latest().items()} if earlier else {}
         tally = executor.run(outcomes)
-    store.close()
     return Finished(tally, next(run for run in read_runs([path]) if run.session.id == session.id))
 
 
@@ -75,10 +75,18 @@ def device_lock() -> Iterator[None]:
 
     Raises:
         NotAvailable: another run holds it.
+        CannotWrite: the cache folder cannot be written.
     """
     path = cache_folder() / "measuring.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = path.open("a+")
+    except OSError as error:
+        raise CannotWrite(
+            f"the cache folder {path.parent} cannot be written: {error.strerror or error}",
+            fix="set QBENCH_CACHE to a folder that can be written",
+        ) from error
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

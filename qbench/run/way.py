@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -14,8 +15,10 @@ import qbench.quant as quant
 from qbench.errors import DoesNotFit
 from qbench.formats import edges
 from qbench.formats.edges import EDGES
-from qbench.records import Choice, DataSpec, Hop, State
+from qbench.records import ArtifactSpec, Choice, DataSpec, Hop, State
 from qbench.run.choose import strategy_of
+
+LOADERS = {"torch": ("torch", "transformers")}  # what building a source model of this format imports
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +87,15 @@ def _next(
     return found
 
 
-def _no_way(start: str, chain: tuple[Choice, ...], goals: frozenset[str], refusals: list[DoesNotFit]) -> DoesNotFit:
+def _no_way(
+    start: str, chain: tuple[Choice, ...], goals: frozenset[str], refusals: list[DoesNotFit]
+) -> DoesNotFit:
     if refusals:
         return DoesNotFit(refusals[0].problem, fix=refusals[0].fix)
     wanted = " or ".join(sorted(goals)) or "any format"
     links = " > ".join(
-        f"{link.name} ({', '.join(sorted(f'{r.takes} to {r.gives}' for r in strategy_of(link).routes))})" for link in chain
+        f"{link.name} ({', '.join(sorted(f'{r.takes} to {r.gives}' for r in strategy_of(link).routes))})"
+        for link in chain
     )
     return DoesNotFit(
         f"no way leads from {start} through {links} to {wanted}, which this engine runs"
@@ -97,6 +103,23 @@ def _no_way(start: str, chain: tuple[Choice, ...], goals: frozenset[str], refusa
         else f"no way leads from {start} to {wanted}, which this engine runs",
         fix="choose an engine that runs what the chain gives, or a technique with a route for this engine",
     )
+
+
+def makers(specs: Iterable[ArtifactSpec]) -> tuple[str, ...]:
+    """Return the modules that making these artifacts imports, by the providers of their hops."""
+    names = {"numpy"}
+    for spec in specs:
+        formats = [hop.gives for hop in spec.way]
+        names |= set(LOADERS.get(formats[0], ()))
+        for takes, hop in zip(formats, spec.way[1:], strict=False):
+            names |= set(_provider(takes, hop).split())
+    return tuple(sorted(name for name in names if find_spec(name)))  # a distribution may be called otherwise
+
+
+def _provider(takes: str, hop: Hop) -> str:
+    if hop.kind == "edge":
+        return edges.named(hop.use.name).provider
+    return next(route.provider for route in strategy_of(hop.use).routes if route.takes == takes)
 
 
 @cache

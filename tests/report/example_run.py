@@ -82,10 +82,15 @@ class Builder:
         self.path = folder / "results" / "example-host" / "2026-01-02-vision.jsonl"
         self.store = Store(self.path)
         self.session = Session(
-            id="session-1", suite="vision", profile=profile, host="example-host",
+            id="session-1",
+            suite="vision",
+            profile=profile,
+            host="example-host",
             facts=(("processor", "Example 9000, 2 cores"), ("memory", "8 GiB")),
             versions=(("onnxruntime", "1.2.3"), ("python", "3.11.7")),
-            commit="0123abc", dirty=False, started_utc="2026-01-02T03:04:05Z",
+            commit="0123abc",
+            dirty=False,
+            started_utc="2026-01-02T03:04:05Z",
             command="qbench run vision --profile quick",
         )
         self.store.append(self.session)
@@ -113,14 +118,26 @@ class Builder:
         covered = min(size - 40_000, 960_000)
         weights = {} if case.role != "technique" else {"covered_weights": covered, "covered_float": 960_000}
         self.measured(
-            "prepare", case.deployment.artifact, file_size=size, compressed_size=size * 0.9,
-            model_float=1_000_000, prepare_time=seconds, prepare_memory=50_000_000, **weights,
+            "prepare",
+            case.deployment.artifact,
+            file_size=size,
+            compressed_size=size * 0.9,
+            model_float=1_000_000,
+            prepare_time=seconds,
+            prepare_memory=50_000_000,
+            **weights,
             extra={"evidence": (Evidence("operators", "12 Conv, 2 Gemm"),)},
         )
 
     def score(
-        self, case: Case, bits: tuple[float, ...], *, data_id: str = "aaaa000011112222",
-        withheld: tuple[Withheld, ...] = (), verdicts: tuple[Verdict, ...] = (), labels: bool = True,
+        self,
+        case: Case,
+        bits: tuple[float, ...],
+        *,
+        data_id: str = "aaaa000011112222",
+        withheld: tuple[Withheld, ...] = (),
+        verdicts: tuple[Verdict, ...] = (),
+        labels: bool = True,
     ) -> None:
         metrics: dict[str, object] = {"prediction": answers(bits), "reference_error": 0.001}
         if labels:
@@ -146,12 +163,22 @@ class Builder:
         for k, middle in enumerate(seconds):
             calls_s = tuple(middle * (1 + 0.01 * (i % 3 - 1)) for i in range(calls))
             self.measured(
-                "time", case, k, latency=calls_s, involuntary_switches=3 + k, steal=0.0, load_average=0.5,
+                "time",
+                case,
+                k,
+                latency=calls_s,
+                involuntary_switches=3 + k,
+                steal=0.0,
+                load_average=0.5,
                 extra={"withheld": (Withheld("energy", energy),)},
             )
 
     def whole(
-        self, case: Case, bits: tuple[float, ...], seconds: tuple[float, ...], size: float = 1_000_000,
+        self,
+        case: Case,
+        bits: tuple[float, ...],
+        seconds: tuple[float, ...],
+        size: float = 1_000_000,
         memory: float = 80_000_000,
     ) -> None:
         self.prepare(case, size)
@@ -200,7 +227,9 @@ def measured_run(folder: Path, profile: str = "quick") -> Run:
     build.score(FAKE, correct(15), withheld=tuple(Withheld(name, simulated) for name in native))
     build.prepare(COLLAPSED, 140_000)
     build.score(
-        COLLAPSED, correct(85), withheld=(Withheld("latency", "collapsed: no speed is ranked"),),
+        COLLAPSED,
+        correct(85),
+        withheld=(Withheld("latency", "collapsed: no speed is ranked"),),
         verdicts=(Verdict("collapsed", "accuracy 15 % is near the chance of 10 %"),),
     )
     build.prepare(BROKEN, 260_000)

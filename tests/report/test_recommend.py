@@ -2,7 +2,7 @@ import example_run as example
 import pytest
 from example_run import Builder, case, correct, measured_run
 
-from qbench.records import Verdict, Withheld
+from qbench.records import Skipped, Verdict, Withheld
 from qbench.report.recommend import recommend
 from qbench.report.select import select
 
@@ -24,7 +24,12 @@ def test_the_fastest_that_is_right_steady_and_surely_faster_is_shipped(tmp_path)
     assert found.break_even == "Break-even after 267 examples (267–286)"
     reasons = {cell.technique: reason for cell, reason in found.rejected}
     assert set(reasons) == {
-        "fp8", "dynamic int8", "weight only", "fake int4", "static int4", "smoothquant",
+        "fp8",
+        "dynamic int8",
+        "weight only",
+        "fake int4",
+        "static int4",
+        "smoothquant",
     }
     assert "varied by" in reasons["weight only"]
     assert reasons["static int4"].startswith("collapsed")
@@ -46,8 +51,10 @@ def test_what_is_not_surely_faster_is_not_shipped(tmp_path, seconds):
     build = Builder(tmp_path)
     build.whole(example.FP32, correct(10), (0.010, 0.010, 0.010))
     build.whole(example.FAST, correct(10), seconds)
+    build.whole(example.SLOW, correct(10), (0.020, 0.020, 0.020))
     found = verdict_on(build)
     assert (found.kind, found.ship.role) == ("float", "fp32")
+    assert "flatters" not in found.sure
     assert "no technique is proven faster" in found.headline
 
 
@@ -99,6 +106,13 @@ def test_nothing_measured_recommends_nothing_and_says_so(tmp_path):
     found = verdict_on(build)
     assert (found.kind, found.ship) == ("nothing", None)
     assert "Nothing can be recommended" in found.sentence
+
+
+def test_where_all_was_skipped_for_one_reason_it_is_told(tmp_path):
+    build = Builder(tmp_path)
+    for cell in (example.FP32, example.FAST):
+        build.add("plan", cell, Skipped("no such device on this machine"))
+    assert "Every cell was skipped: no such device on this machine" in verdict_on(build).sentence
 
 
 def test_every_batch_has_its_own_verdict(tmp_path):

@@ -141,6 +141,14 @@ def test_a_baseline_is_of_the_same_engine_device_and_scenario(tmp_path):
     assert cell.figures["speedup_over_float"].value == pytest.approx(2)  # of any engine
 
 
+def test_across_two_engines_no_drift_cancels_so_the_range_is_over_all_pairs(tmp_path):
+    build = Builder(tmp_path)
+    build.whole(case("fp32", role="fp32", backend="other"), correct(10), (0.010, 0.020, 0.012))
+    build.whole(example.FAST, correct(10), (0.005, 0.010, 0.006))  # twice as fast in every round
+    found = select(build.run())[1].figures["speedup_over_float"]
+    assert (found.value, found.low, found.high) == (2.0, 1.0, 4.0)
+
+
 def test_the_batch_counts_in_break_even(tmp_path):
     build = Builder(tmp_path)
     build.whole(case("fp32", role="fp32", batch=8), correct(10), (0.08, 0.08, 0.08))
@@ -193,7 +201,7 @@ def test_a_round_that_failed_is_not_pooled_and_the_cell_has_failed(tmp_path):
     partial = (Measurement("latency", (99.0,)),)
     build.add("time", example.FAST, Failed("time", "killed", measurements=partial), 2)
     cell = select(build.run())[1]
-    assert (cell.status, cell.figures["latency"].value) == ("failed", 0.005)
+    assert (cell.status, cell.figures["latency"].n, cell.figures["speedup"].n) == ("failed", 60, 2)
 
 
 def test_a_resumed_run_counts_the_second_try(tmp_path):

@@ -18,7 +18,7 @@ from qbench.report.tables import (
     verdict_table,
     withheld_table,
 )
-from qbench.report.writers import cells_csv, escaped, markdown, print_matrix, print_summary
+from qbench.report.writers import LONGEST, cells_csv, escaped, markdown, print_matrix, print_summary
 
 
 @pytest.fixture
@@ -53,6 +53,7 @@ def test_faster_than_its_fp32_but_slower_than_the_best_float_is_red(tmp_path):
     build.whole(example.FAST, correct(10), (0.005, 0.005, 0.005), 260_000)
     table = matrix_table(select(build.run()))
     assert tones(table, "speed-up")["static int8"] == "bad"
+    assert "slower than the best float cell, bf16 on onnxruntime" in table.notes
     assert tones(table, "size")["static int8"] == "neutral"  # smaller than fp32, larger than bf16
 
 
@@ -106,6 +107,9 @@ def test_the_terminal_at_80_columns_cuts_no_word_and_says_what_it_leaves_out(run
     found = printed(run, 80)
     assert max(len(line) for line in found.splitlines()) <= 80
     assert "…" not in found
+    for word in ("technique", "difference", "smoothquant", "82.6–94.5 %"):
+        assert word in found
+    assert "tiny-cnn(seed=0)" in found.split("surely better")[0]  # the verdict's narrowest column
     assert "not shown at this width: status, flips" in found
     assert "Ship static int8 on onnxruntime" in found
     assert "quick profile" in found
@@ -156,3 +160,15 @@ def test_importing_the_report_is_light(module):
     code = f"import sys, qbench.report.{module}; sys.exit(' '.join({heavy} & set(sys.modules)) or 0)"
     found = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert (found.returncode, found.stderr) == (0, "")
+
+
+def test_a_name_too_long_for_its_column_is_folded_and_not_cut(tmp_path):
+    build = Builder(tmp_path)
+    build.whole(example.FP32, correct(10), (0.01, 0.01, 0.01))
+    build.whole(case("abcdefghij" * 4), correct(10), (0.005, 0.005, 0.005))
+    run = build.run()
+    found = printed(run, 80)
+    assert "…" not in found
+    column = "".join(line[:LONGEST].split(" ")[0] for line in found.split("latency")[1].splitlines())
+    assert "abcdefghij" * 4 in column
+    assert "difference" in found
