@@ -39,7 +39,7 @@ UPGRADES: dict[int, Callable[[Raw], Raw]] = {}
 
 
 def encode(line: Line) -> str:
-    """Return the line's JSON text, without a line break; half characters from a torn log become question marks.
+    """Return the line's JSON text, without a line break; half characters of a log become question marks.
 
     Raises:
         ValueError: a number is NaN or infinite, or a metric is not in the catalogue.
@@ -145,13 +145,13 @@ def pack(samples: tuple[float, ...], stored: str) -> object:
     Raises:
         ValueError: a sample is NaN or infinite, or its metric's storage cannot hold it without a loss.
     """
-    numbers = np.asarray(samples, dtype=np.float64)
+    numbers: Any = np.asarray(samples, dtype=np.float64)
     if not np.isfinite(numbers).all():
         raise ValueError("a sample is NaN or infinite: absent is a value with a reason")
     if stored == "ns":
         numbers = np.rint(numbers * 1e9).astype(np.int64)
     elif stored in ("bits", "counts"):
-        whole = numbers.astype(np.int64)
+        whole: Any = numbers.astype(np.int64)
         low, high = (0, 1) if stored == "bits" else (-(1 << 31), (1 << 31) - 1)
         if not ((whole == numbers) & (whole >= low) & (whole <= high)).all():
             raise ValueError(f"{stored} are whole numbers from {low} to {high}")

@@ -88,7 +88,7 @@ class DataSpec:
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One step on an artifact's way: the source model, a conversion between formats, or a technique's link."""
+    """One step on an artifact's way: the source model, a conversion between formats, or a chain's link."""
 
     kind: Literal["source", "edge", "technique"]
     use: Choice

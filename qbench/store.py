@@ -109,7 +109,7 @@ def set_torn_line_aside(path: Path) -> None:
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, Line]]:
-    """Yield each line with its number; an unfinished last line is passed over, any other bad line is an error.
+    """Yield each line with its number; an unfinished last line is passed over, another bad line is an error.
 
     Raises:
         BadFile: the file is missing, or a finished line cannot be read.

@@ -1,4 +1,4 @@
-"""A TOML file as a typed value: every mistake is answered with file, place, value and the nearest valid one."""
+"""A TOML file as a typed value; a mistake is answered with file, place, value and the nearest valid one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def names_of(kind: str) -> dict[str, Path]:
-    """Return the TOML files of a kind (`suites`, `hardware_profiles`) by name, the user's own folder first."""
+    """Return the TOML files of a kind (`suites`, `hardware_profiles`) by name, the user's folder first."""
     found: dict[str, Path] = {}
     for folder in data_files(kind):
         for path in sorted(folder.glob("*.toml")):

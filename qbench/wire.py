@@ -55,7 +55,7 @@ def _build(kind: Any, raw: Any) -> Any:
     if is_dataclass(kind):
         if not isinstance(raw, dict) or not set(raw) <= {field.name for field in fields(kind)}:
             raise TypeError(f"{raw!r:.120} is no {kind}")
-        return kind(**{name: _build(_hints(kind)[name], value) for name, value in raw.items()})  # type: ignore[operator]
+        return kind(**{name: _build(_hints(kind)[name], value) for name, value in raw.items()})  # type: ignore[operator,arg-type]
     if kind is Path:
         return Path(raw)
     if kind is float and isinstance(raw, int) and not isinstance(raw, bool):
@@ -86,7 +86,7 @@ def _choose(kinds: tuple[Any, ...], raw: Any) -> Any:
     if isinstance(raw, dict):
         for kind in kinds:
             if is_dataclass(kind) and set(raw) == {field.name for field in fields(kind)}:
-                tag = _hints(kind).get("kind")
+                tag = _hints(kind).get("kind")  # type: ignore[arg-type]
                 if tag is None or get_origin(tag) is not Literal or raw["kind"] in get_args(tag):
                     return kind
     for kind in kinds:

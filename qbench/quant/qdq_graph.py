@@ -1,11 +1,16 @@
 """Reading a deployed graph: which multiply-accumulates it holds and how their weights are stored.
 
-A weight is followed from its operator back through the nodes that only restore it (dequantize, cast,
-transpose, reshape) to what lies in the file; scales and zero points on that path count as its bytes.
+A weight is whatever an operator multiplies with that does not depend on the network's input. It is followed
+back through the nodes that restore it (dequantize, cast, transpose, ...) to what lies in the file, be it an
+initializer or a Constant node. Scales and zero points met on that path count as its bytes.
+
+A tensor that two operators share is listed once for each of them, under one name: both multiply with it, and
+the file holds it once (formats.proof adds up bytes by name).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -13,20 +18,28 @@ from typing import Any
 
 from qbench.errors import BadFile
 
-# operator -> (input that holds the weight, inputs that hold its scale and zero point)
-ONNX_MACS: dict[str, tuple[int, tuple[int, ...]]] = {
-    "Conv": (1, ()),
-    "ConvTranspose": (1, ()),
-    "Gemm": (1, ()),
-    "MatMul": (1, ()),
-    "ConvInteger": (1, (3,)),
-    "MatMulInteger": (1, (3,)),
-    "QLinearConv": (3, (4, 5)),
-    "QLinearMatMul": (3, (4, 5)),
-    "DynamicQuantizeMatMul": (1, (2, 3)),
-    "MatMulNBits": (1, (2, 3)),
+# operator -> (inputs that may hold a weight, inputs that hold its scale and zero point)
+ONNX_MACS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    "Conv": ((1,), ()),
+    "FusedConv": ((1,), ()),
+    "ConvTranspose": ((1,), ()),
+    "Gemm": ((0, 1), ()),
+    "FusedGemm": ((0, 1), ()),
+    "MatMul": ((0, 1), ()),
+    "FusedMatMul": ((0, 1), ()),
+    "LSTM": ((1, 2), ()),
+    "GRU": ((1, 2), ()),
+    "RNN": ((1, 2), ()),
+    "ConvInteger": ((1,), (3,)),
+    "MatMulInteger": ((0, 1), (3,)),
+    "MatMulIntegerToFloat": ((1,), (3, 5)),
+    "QLinearConv": ((3,), (4, 5)),
+    "QLinearMatMul": ((0, 3), (4, 5)),
+    "QGemm": ((3,), (4, 5)),
+    "DynamicQuantizeMatMul": ((1,), (2, 3)),
+    "MatMulNBits": ((1,), (2, 3)),
 }
-RESTORING = ("DequantizeLinear", "Cast", "Transpose", "Reshape", "Identity")
+RECURRENT = ("LSTM", "GRU", "RNN")  # how often they multiply depends on the length of a sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +51,21 @@ class Weight:
     elements: int
     bits: int  # width of one stored code
     stored_bytes: int  # codes, scales and zero points
-    macs: int | None = None  # of one inference of one example; None where shapes could not be inferred
+    macs: int | None = None  # of one inference, a free batch being one; None where it cannot be known
+    channels: int = 0  # its longest axis: a scale for every channel cannot be more
 
     @property
     def float_bytes(self) -> int:
         """Return what the weight takes in 32-bit float."""
         return self.elements * 4
+
+    @property
+    def code_bytes(self) -> int:
+        """Return what the codes alone take, without scales and zero points."""
+        return -(-self.elements * self.bits // 8)
+
+
+# --- ONNX -----------------------------------------------------------------------------------------
 
 
 def onnx_weights(path: Path | None) -> list[Weight]:
@@ -55,56 +77,108 @@ def onnx_weights(path: Path | None) -> list[Weight]:
     import onnx
 
     try:
-        model = onnx.load(path)
+        model = onnx.load(path or "")
     except Exception as error:  # onnx raises protobuf's own DecodeError and several of its own
         raise BadFile(f"{path} is no ONNX model: {error}", fix="export it again with torch.onnx.export") from error
-    stored = {tensor.name: tensor for tensor in model.graph.initializer}
-    maker = {output: node for node in model.graph.node for output in node.output}
-    shapes = _shapes_for_one(model)
-    weights = []
-    for node in model.graph.node:
-        if node.op_type not in ONNX_MACS:
-            continue
-        position, extras = ONNX_MACS[node.op_type]
-        if position >= len(node.input):
-            continue
-        tensor, beside = _stored_behind(node.input[position], stored, maker)
-        if tensor is None:
+    graph = OnnxGraph(model)
+    return [
+        weight
+        for node in graph.nodes
+        if node.op_type in ONNX_MACS
+        for weight in _weights_of(node, graph)
+    ]
+
+
+class OnnxGraph:
+    """An ONNX model's nodes, the bodies of loops and branches included, and what is known before it runs."""
+
+    def __init__(self, model: Any) -> None:
+        """Index the model; nothing is copied."""
+        self._model = model
+        self._shapes: dict[str, list[int]] | None = None
+        graphs = list(_graphs(model.graph))
+        self.nodes = [node for graph in graphs for node in graph.node]
+        self.stored = {tensor.name: tensor for graph in graphs for tensor in graph.initializer}
+        for node in self.nodes:
+            if node.op_type == "Constant":
+                self.stored |= {node.output[0]: a.t for a in node.attribute if a.name == "value"}
+        self.maker = {output: node for node in self.nodes for output in node.output}
+        self.known = set(self.stored)
+        for node in self.nodes:  # sorted by the format's own rule: makers come before users
+            body = any(a.HasField("g") for a in node.attribute)
+            if node.input and not body and all(name in self.known for name in node.input if name):
+                self.known |= set(node.output)
+
+    @property
+    def shapes(self) -> dict[str, list[int]]:
+        """Return every value's shape for a batch of one; stored tensors only where inference gives up."""
+        if self._shapes is None:
+            self._shapes = _shapes_for_one(self._model)
+            self._shapes |= {name: list(tensor.dims) for name, tensor in self.stored.items()}
+        return self._shapes
+
+    def behind(self, name: str) -> tuple[list[tuple[str, Any]], list[tuple[str, Any]]]:
+        """Return the stored tensors that a known value is made from, and the scales and zero points."""
+        codes: dict[str, Any] = {}
+        beside: dict[str, Any] = {}
+        pending, seen = [(name, codes)], set()
+        while pending:
+            name, into = pending.pop()
+            if name in seen or name not in self.known:
+                continue
+            seen.add(name)
+            if name in self.stored:
+                into[name] = self.stored[name]
+                continue
+            node = self.maker[name]
+            restores = node.op_type in ("DequantizeLinear", "QuantizeLinear")
+            for position, source in enumerate(node.input):
+                pending.append((source, beside if restores and position else into))
+        return list(codes.items()), list(beside.items())
+
+
+def _graphs(graph: Any) -> Iterator[Any]:
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _graphs(attribute.g)
+
+
+def _weights_of(node: Any, graph: OnnxGraph) -> Iterator[Weight]:
+    from onnx import TensorProto
+
+    positions, extras = ONNX_MACS[node.op_type]
+    for position in positions:
+        operand = node.input[position] if position < len(node.input) else ""
+        if operand not in graph.known:
             continue  # a product of two activations has no weight
-        beside += [stored[node.input[i]] for i in extras if i < len(node.input) and node.input[i] in stored]
-        bits = _bits(tensor.data_type)
-        size = sum(_tensor_bytes(t) for t in {t.name: t for t in [tensor, *beside]}.values())
-        elements = prod(tensor.dims)
+        found, beside = graph.behind(operand)
+        if not found:
+            continue
+        name, largest = max(found, key=lambda item: prod(item[1].dims))
+        alike = [t for _, t in found if t.data_type == largest.data_type]
+        others = [t for _, t in found if t.data_type not in (largest.data_type, TensorProto.INT64)]
+        sides = dict(beside) | {n: graph.stored[n] for n in _named(node, extras) if n in graph.stored}
+        bits, elements = _bits(largest.data_type), sum(prod(t.dims) for t in alike)
         if node.op_type == "MatMulNBits":  # packed: several codes a byte
             facts = {a.name: a.i for a in node.attribute}
             bits, elements = facts["bits"], facts["K"] * facts["N"]
-        macs = _macs(node, list(tensor.dims), shapes)
-        weights.append(Weight(tensor.name, node.op_type, elements, bits, size, macs))
-    return weights
+        size = sum(_tensor_bytes(tensor) for tensor in [*alike, *others, *sides.values()])
+        macs = _macs(node, position, graph.shapes)
+        yield Weight(name, node.op_type, elements, bits, size, macs, max(largest.dims, default=1))
 
 
-def _stored_behind(name: str, stored: dict[str, Any], maker: dict[str, Any]) -> tuple[Any, list[Any]]:
-    """Follow a value back to the tensor in the file, collecting scales and zero points on the way."""
-    beside: list[Any] = []
-    while name not in stored:
-        node = maker.get(name)
-        if node is None or node.op_type not in RESTORING:
-            return None, []
-        beside += [stored[extra] for extra in node.input[1:] if extra in stored and node.op_type != "Reshape"]
-        name = node.input[0]
-    return stored[name], beside
+def _named(node: Any, positions: tuple[int, ...]) -> list[str]:
+    return [node.input[position] for position in positions if position < len(node.input)]
 
 
 def _bits(data_type: int) -> int:
-    from onnx import TensorProto
+    from onnx import TensorProto, helper
 
-    narrow = {TensorProto.INT4: 4, TensorProto.UINT4: 4}
-    bytes_each = {
-        TensorProto.INT8: 1, TensorProto.UINT8: 1, TensorProto.FLOAT8E4M3FN: 1, TensorProto.FLOAT8E5M2: 1,
-        TensorProto.INT16: 2, TensorProto.UINT16: 2, TensorProto.FLOAT16: 2, TensorProto.BFLOAT16: 2,
-        TensorProto.DOUBLE: 8, TensorProto.INT64: 8,
-    }  # fmt: skip
-    return narrow.get(data_type) or 8 * bytes_each.get(data_type, 4)
+    narrow = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
+    name = TensorProto.DataType.Name(data_type)  # type: ignore[arg-type]
+    return narrow.get(name) or 8 * helper.tensor_dtype_to_np_dtype(data_type).itemsize
 
 
 def _tensor_bytes(tensor: Any) -> int:
@@ -117,9 +191,10 @@ def _shapes_for_one(model: Any) -> dict[str, list[int]]:
 
     one = onnx.ModelProto()
     one.CopyFrom(model)
+    one.ir_version = max(one.ir_version, 4)  # before 4, what is stored had to be an input as well
     for value in one.graph.input:
         for dim in value.type.tensor_type.shape.dim:
-            if not dim.HasField("dim_value"):
+            if dim.dim_value <= 0:  # free: unset, named, or the 0 and -1 that some exporters write
                 dim.dim_value = 1
     for value in one.graph.output:
         value.type.tensor_type.ClearField("shape")
@@ -130,24 +205,36 @@ def _shapes_for_one(model: Any) -> dict[str, list[int]]:
         return {}
     return {
         value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-        for value in [*inferred.value_info, *inferred.output]
+        for value in [*inferred.input, *inferred.value_info, *inferred.output]
     }
 
 
-def _macs(node: Any, weight_shape: list[int], shapes: dict[str, list[int]]) -> int | None:
+def _macs(node: Any, position: int, shapes: dict[str, list[int]]) -> int | None:
     """Count multiply-accumulates: output elements times the length of the sum behind each."""
-    out = shapes.get(node.output[0])
-    if not out or 0 in out:
-        return None
-    if "Conv" in node.op_type:  # weight (out, in / groups, kernel...): all but the first are summed over
-        return prod(out) * prod(weight_shape[1:])
+    first, weight = shapes.get(node.input[0]), shapes.get(node.input[position])
+    facts = {a.name: a.i for a in node.attribute}
     if node.op_type == "MatMulNBits":
-        return prod(out) * next(a.i for a in node.attribute if a.name == "K")
-    transposed = any(a.name == "transB" and a.i for a in node.attribute)
-    return prod(out) * (weight_shape[-1] if transposed else weight_shape[0])
+        return prod(first) * facts["N"] if first and 0 not in first else None
+    out = shapes.get(node.output[0])
+    if node.op_type in RECURRENT or not first or not weight or not out or 0 in [*out, *weight, *first]:
+        return None
+    if node.op_type == "ConvTranspose":  # weight (in, out / groups, kernel...): every input element is spread
+        return prod(first) * prod(weight[1:])
+    if "Conv" in node.op_type:  # weight (out, in / groups, kernel...): all but the first are summed over
+        return prod(out) * prod(weight[1:])
+    turned = facts.get("transA" if position == 0 else "transB", 0)
+    return prod(out) * _summed(weight, left=position == 0, turned=bool(turned))
 
 
-EXPORTED_MACS = ("conv", "linear", "addmm", "matmul", "mm", "bmm")
+def _summed(weight: list[int], *, left: bool, turned: bool) -> int:
+    """Return the length of the sums of a matrix product, read from the shape of one of its sides."""
+    return weight[-1] if len(weight) == 1 or left != turned else weight[-2]
+
+
+# --- torch.export ---------------------------------------------------------------------------------
+
+EXPORTED_PRODUCTS = ("linear", "addmm", "baddbmm", "matmul", "mm", "bmm", "einsum")
+ADDED_FIRST = ("addmm", "baddbmm")  # their first argument is added, not multiplied
 
 
 def exported_weights(path: Path | None) -> list[Weight]:
@@ -159,26 +246,70 @@ def exported_weights(path: Path | None) -> list[Weight]:
     import torch
 
     try:
-        program = torch.export.load(path)
+        program = torch.export.load(path or "")
     except Exception as error:  # torch raises RuntimeError, ValueError and zip errors alike
-        raise BadFile(f"{path} is no torch.export program: {error}", fix="delete its folder and run again") from error
-    names = program.graph_signature.inputs_to_parameters | program.graph_signature.inputs_to_buffers
+        raise BadFile(
+            f"{path} is no torch.export program: {error}", fix="delete its folder and run again"
+        ) from error
+    behind = _stored_in(program)
     weights = []
     for node in program.graph.nodes:
-        operator = str(node.target).removeprefix("aten.").split(".")[0]
-        if node.op != "call_function" or not operator.startswith(EXPORTED_MACS):
+        operator = str(node.target).removeprefix("aten.").split(".")[0].lstrip("_")
+        if node.op != "call_function" or not (operator.startswith("conv") or operator in EXPORTED_PRODUCTS):
             continue
-        for argument in node.args:
-            tensor = program.state_dict.get(names.get(getattr(argument, "name", ""), ""))
-            if tensor is not None and tensor.dim() > 1:
-                size = tensor.numel() * tensor.element_size()
-                macs = _exported_macs(node, tensor)
-                weights.append(
-                    Weight(names[argument.name], operator, tensor.numel(), 8 * tensor.element_size(), size, macs)
-                )
+        added = node.args[0] if operator in ADDED_FIRST else None
+        for operand in node.all_input_nodes:
+            found = {} if operand is added else behind.get(operand, {})
+            matrices = {name: tensor for name, tensor in found.items() if tensor.dim() > 1}
+            if not matrices:
+                continue  # an activation, or a bias
+            name, tensor = max(matrices.items(), key=lambda item: item[1].numel())
+            size = sum(each.numel() * each.element_size() for each in found.values())
+            macs = _exported_macs(operator, node, operand)
+            bits = 8 * tensor.element_size()
+            weights.append(Weight(name, operator, tensor.numel(), bits, size, macs, max(tensor.shape)))
     return weights
 
 
-def _exported_macs(node: Any, weight: Any) -> int | None:
-    shape = [size if isinstance(size, int) else 1 for size in node.meta["val"].shape]  # the free batch is one
-    return prod(shape) * prod(weight.shape[1:])
+def _stored_in(program: Any) -> dict[Any, dict[str, Any]]:
+    """Return, for every value that does not depend on an input, the stored tensors that it is made from."""
+    signature = program.graph_signature
+    names = {
+        **signature.inputs_to_parameters,
+        **signature.inputs_to_buffers,
+        **signature.inputs_to_lifted_tensor_constants,
+    }
+    stored = {**program.constants, **program.state_dict}
+    behind: dict[Any, dict[str, Any]] = {}
+    for node in program.graph.nodes:
+        if node.op == "placeholder" and node.name in names:
+            behind[node] = {names[node.name]: stored[names[node.name]]}
+        elif node.op == "call_function" and node.all_input_nodes:
+            sources = [behind.get(source) for source in node.all_input_nodes]
+            if None not in sources:
+                behind[node] = {name: tensor for source in sources for name, tensor in (source or {}).items()}
+    return behind
+
+
+def _exported_macs(operator: str, node: Any, operand: Any) -> int | None:
+    out, weight = _for_one(node), _for_one(operand)
+    if operator == "einsum":
+        return None
+    if operator.startswith("conv"):
+        transposed = "transpose" in operator or (operator == "convolution" and node.args[6])
+        return prod(_for_one(node.args[0]) if transposed else out) * prod(weight[1:])
+    if operator == "linear":
+        return prod(out) * weight[-1]
+    left = operand is node.args[1 if operator in ADDED_FIRST else 0]
+    return prod(out) * _summed(weight, left=left, turned=False)
+
+
+def _for_one(node: Any) -> list[int]:
+    """Return a value's shape with every free size set to one: the batch, and what is computed from it."""
+    sizes = []
+    for size in node.meta["val"].shape:
+        expression = None if isinstance(size, int) else size.node.expr
+        sizes.append(
+            size if expression is None else int(expression.subs(dict.fromkeys(expression.free_symbols, 1)))
+        )
+    return sizes

@@ -202,14 +202,17 @@ def _speed(entry: Joined, base: Joined) -> tuple[dict[str, Value], Ratios | None
 
 
 def over_float(entry: Joined, best: Joined) -> Value:
-    """Return the speed-up over the best float cell: inside the rounds on one engine, unpaired across two."""
+    """Return the speed-up over the best float cell, inside the rounds that both were part of.
+
+    All engines of a model on a device take turns in the same rounds, so two engines are paired like two
+    techniques; cells without a common round are compared unpaired.
+    """
     own, other = entry.latency(), best.latency()
     if not own or not other:
         best_untimed = f"the best float cell was not timed: {not_timed(best)}"
         return Absent(best_untimed if own else not_timed(entry))
     lines = tuple(n for _, n in (*other.values(), *own.values()))
-    one_engine = entry.case and best.case and entry.case.deployment.backend == best.case.deployment.backend
-    if one_engine and own.keys() & other.keys():
+    if own.keys() & other.keys():
         ratios = ratio_by_round(_samples(other), _samples(own))
         return figure(ratios.median, "ratio", len(ratios.by_round), "rounds", lines, ratios.interval)
     value, interval = ratio_of_groups(_samples(other), _samples(own))

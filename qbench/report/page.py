@@ -74,7 +74,7 @@ def html(run: Run, cells: Sequence[Cell], href: str) -> str:
         session=run.session,
         profile_words=PROFILES.get(run.session.profile, f"{run.session.profile} profile"),
         verdict=verdict_table(cells),
-        recommendations=[(found, rejected_table(found)) for found in recommend(cells)],
+        recommendations=[(found, rejected_table(found)) for found in recommend(cells) if found.here],
         matrices=[(matrix_table(group), speed_bars(group)) for group in groups],
         details=[(cell, detail_table(cell), rounds_table(cell), evidence_table(cell)) for cell in cells],
         outside=[skipped_table(cells), failed_table(cells), elsewhere_table(run), withheld_table(cells)],

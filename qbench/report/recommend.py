@@ -31,6 +31,7 @@ class Recommendation:
     sure: str
     break_even: str
     rejected: tuple[tuple[Cell, str], ...]  # every other cell that was a candidate, and why not
+    here: bool = True  # False: every cell was skipped, so there is nothing to advise
 
     @property
     def sentence(self) -> str:
@@ -45,6 +46,11 @@ def recommend(cells: Sequence[Cell]) -> tuple[Recommendation, ...]:
         if cell.group is not None:
             groups.setdefault(cell.group, []).append(cell)
     return tuple(_of_group(group) for group in groups.values())
+
+
+def absent_place(cells: Sequence[Cell]) -> bool:
+    """Tell whether nothing could run there: every cell was skipped."""
+    return all(cell.status == "skipped" for cell in cells)
 
 
 def why_not(cell: Cell) -> str | None:
@@ -100,6 +106,7 @@ def _of_group(group: list[Cell]) -> Recommendation:
         sure=_profile(group[0]),
         break_even="No break-even",
         rejected=rejected,
+        here=not absent_place(group),
     )
 
 

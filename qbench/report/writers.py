@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from qbench.report.cell import Cell
 from qbench.report.figures import FIGURES, Absent
-from qbench.report.recommend import recommend
+from qbench.report.recommend import absent_place, recommend
 from qbench.report.select import select
 from qbench.report.tables import Entry, Table, matrix_table, verdict_table
 from qbench.store import Run
@@ -66,7 +66,8 @@ def print_summary(run: Run, console: Console) -> None:
     cells = select(run)
     print_table(verdict_table(cells), console)
     for found in recommend(cells):
-        _say(found.sentence, console)
+        if found.here:
+            _say(found.sentence, console)
     if run.session.profile == "quick":
         _say("quick profile: a first look; --profile standard measures longer.", console)
 
@@ -78,11 +79,11 @@ def print_matrix(cells: Sequence[Cell], console: Console) -> None:
 
 
 def grouped(cells: Sequence[Cell]) -> list[list[Cell]]:
-    """Return the cells by place, in the order of the run."""
+    """Return the cells by place, in the order of the run, skipped ones last; places that are not here left out."""
     places: dict[str, list[Cell]] = {}
-    for cell in cells:
+    for cell in sorted(cells, key=lambda cell: cell.status == "skipped"):
         places.setdefault(cell.place, []).append(cell)
-    return list(places.values())
+    return [group for group in places.values() if not absent_place(group)]
 
 
 def print_table(table: Table, console: Console) -> None:

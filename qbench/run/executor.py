@@ -57,7 +57,7 @@ class Tally:
 
     steps: int = 0
     failed: list[Record] = field(default_factory=list)
-    collapsed: list[Record] = field(default_factory=list)  # those that the suite does not expect
+    collapsed: list[Step] = field(default_factory=list)  # those that the suite does not expect
     busy_s: float = 0.0  # inside the children: preparing, scoring, timing
     wall_s: float = 0.0
 
@@ -90,13 +90,13 @@ class Executor:
         self.tally = Tally()
 
     def run(self, earlier: dict[str, Outcome]) -> Tally:
-        """Do all steps that are not done; `earlier` are the outcomes of a run that is resumed, by step key."""
+        """Do all steps that are not done; `earlier` are the outcomes of a resumed run, by step key."""
         start = time.perf_counter()
         self._outcomes |= earlier
         first = self._once()
         rounds = [self._round(number) for number in range(self._plan.profile.rounds)]
         self._watcher.planned([*first, *(step for steps in rounds for step in steps)])
-        self._skips(earlier)
+        self._known_before(earlier)
         self._warm_servers()
         for step in first:
             self._do(step)
@@ -142,16 +142,22 @@ class Executor:
             steps += group
         return list(dict.fromkeys(steps))
 
-    def _skips(self, earlier: dict[str, Outcome]) -> None:
-        for skip in self._plan.skips:
-            step = Step("plan", skip.case)
+    def _known_before(self, earlier: dict[str, Outcome]) -> None:
+        """Write what the plan says of every cell, so that none can vanish: a skip's reason, or that it will run."""
+        planned: list[tuple[Case, Outcome]] = [(case, Measured(())) for case in self._plan.cells]
+        for case, outcome in [*planned, *((skip.case, Skipped(skip.reason)) for skip in self._plan.skips)]:
+            step = Step("plan", case)
             if step.key not in earlier:
-                self._write(Record(step, Skipped(skip.reason), self._session, now_utc(), 0.0))
+                self._write(Record(step, outcome, self._session, now_utc(), 0.0))
 
     # --- doing one ---------------------------------------------------------------------------------
 
     def _do(self, step: Step) -> None:
-        if self._finished(step) or self._pointless(step):
+        if self._finished(step):
+            self._judge(step, self._outcomes[step.key])  # a resumed run ends as one that was never stopped
+            self._watcher.ended(step, self._outcomes[step.key])
+            return
+        if self._pointless(step):
             self._watcher.ended(step, self._outcomes.get(step.key, Skipped("a step before it failed")))
             return
         self._watcher.started(step)
@@ -177,8 +183,11 @@ class Executor:
         self._outcomes[record.step.key] = record.outcome
         if isinstance(record.outcome, Failed):
             self.tally.failed.append(record)
-        elif _collapsed(record.outcome) and not _fact(record.outcome, EXPECTED):
-            self.tally.collapsed.append(record)
+        self._judge(record.step, record.outcome)
+
+    def _judge(self, step: Step, outcome: Outcome) -> None:
+        if _collapsed(outcome) and not _fact(outcome, EXPECTED):
+            self.tally.collapsed.append(step)
 
     def _with_expectation(self, step: Step, outcome: Measured | Failed) -> Measured | Failed:
         """Keep the suite's reason beside a collapse that it expects; the verdict stays as it is."""

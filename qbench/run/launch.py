@@ -23,11 +23,11 @@ class WorkerDied(QbenchError):
 
 
 class Worker:
-    """A running fork server. `prefix` is a command in front of the interpreter: `armpy`, `ssh pi5`, `srun`."""
+    """A running fork server. `prefix` is a command in front of the worker: `armpy`, `ssh pi5`, `srun`."""
 
     def __init__(self, preload: tuple[str, ...] = (), *, prefix: tuple[str, ...] = ()) -> None:
         """Start it; it imports while the caller goes on, and the first `ask` waits for it."""
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
         interpreter = prefix or (sys.executable,)
         self._process = subprocess.Popen(
             [*interpreter, "-m", "qbench.run.worker", "--preload", *preload],
@@ -101,10 +101,8 @@ class Worker:
         assert self._process.stdout is not None
         if not self._ready:
             self._process.kill()
-        try:
+        with suppress(BrokenPipeError):  # it is gone already
             self._process.stdin.close()
-        except BrokenPipeError:  # it is gone already
-            pass
         try:
             self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
@@ -146,7 +144,7 @@ class Workers:
         self.wait_until_ready()
 
     def wait_until_ready(self) -> None:
-        """Return when every server that was started has imported everything, or has ended: `ask` tells which."""
+        """Return when every server has imported everything, or has ended: `ask` tells which."""
         for worker in self._running.values():
             with suppress(WorkerDied):
                 worker.wait_until_ready()
@@ -169,6 +167,6 @@ def workers() -> Iterator[Workers]:
 
 
 def ask_fresh(request: Request) -> Reply:
-    """Do one request in a fresh interpreter that has imported nothing but what the request itself needs."""
+    """Do one request in a fresh interpreter that imports nothing but what the request itself needs."""
     with Worker() as worker:
         return worker.ask(request)

@@ -44,6 +44,7 @@ def _check_together(model: OnnxFile, inputs: Path) -> None:
         if not same or given.dtype.name != spec.dtype:
             found = "x".join(map(str, given.shape))
             raise BadFile(
-                f"{inputs}: {spec.name} is {given.dtype} of shape {found}; {model.path} takes {spec.dtype} {wanted}",
+                f"{inputs}: {spec.name} is {given.dtype} of shape {found}; "
+                f"{model.path} takes {spec.dtype} {wanted}",
                 fix=f"save {spec.dtype} samples of shape {wanted}, N being their number",
             )

@@ -20,7 +20,6 @@ from qbench.run.way import find_way, version_or_none
 from qbench.suite import Suite, SuiteExpectation, SuiteModel, Technique, choice_of, expanded
 from qbench.tasks.base import Task
 
-
 SEED = ", calibration seed "  # in the name of a cell that is scored with further calibration data
 
 
@@ -102,13 +101,13 @@ def make_plan(
         raise BadSuite(
             f"nothing to measure: {suite.file or suite.name} has {len(models)} models and asks for "
             f"{', '.join(backends) or 'no engine'}; {offered}",
-            fix="choose other hardware with --hw, other engines with --backend, or add a [[model]] to the suite",
+            fix="choose other hardware with --hw, other engines with --backend, or add a [[model]]",
         )
     return Plan(suite, profile, cells, skips, estimate_s(cells, profile))
 
 
 def _check_names(suite: Suite, hardware: list[HardwareProfile]) -> None:
-    """Look up every name that suite and hardware profiles hold: a misspelt one is told before anything is asked."""
+    """Look up every name that suite and hardware hold: a misspelt one is told before anything is asked."""
     where = suite.file or suite.name
     for name in suite.backends:
         with at(f"{where}: backends"):
@@ -185,7 +184,8 @@ class _Builder:
     ) -> tuple[Case, str | None]:
         engine = BACKENDS[backend]()
         source = Hop("source", Choice(use), model.format, Float(), self._content_of(use, model))
-        reason, way = None, (source,)
+        reason: str | None = None
+        way: tuple[Hop, ...] = (source,)
         try:
             way = find_way(
                 source, technique.chain, engine.runs, lambda: self._data(task, "calibration", seed)

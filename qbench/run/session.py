@@ -1,4 +1,4 @@
-"""From a plan to a results file: begin a new session or take up the last one, run, and say what became of it."""
+"""From a plan to a results file: begin a session or take up the last one, run, and say what became of it."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def device_lock() -> Iterator[None]:
         except OSError as error:
             file.seek(0)
             raise NotAvailable(
-                f"another qbench run (process {file.read().strip() or 'unknown'}) is measuring on this machine",
+                f"another qbench run (process {file.read().strip() or 'unknown'}) is measuring here",
                 fix="wait for it: two runs at once would time each other",
             ) from error
         file.truncate(0)

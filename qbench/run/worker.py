@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def preload(names: list[str]) -> None:
-    """Import engines (by their backend's own rule) and modules; freeze them, so that forks share the pages."""
+    """Import engines (by their backend's own rule) and modules; freeze them: forks share the pages."""
     for name in names:
         if name in BACKENDS:
             BACKENDS[name]().engine()

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from qbench.errors import DoesNotFit
+from qbench.quant.onnx_layers import read_network
+from qbench.quant.qdq_graph import ONNX_MACS
 from qbench.records import Float, State
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy
 
@@ -61,9 +63,15 @@ class _InBFloat16:
                 super().__init__()
                 self.inner = inner
 
-            def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+            def forward(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
                 half = [x.to(torch.bfloat16) if x.is_floating_point() else x for x in inputs]
-                return self.inner(*half).float()
+                answers = self.inner(*half)
+                if isinstance(answers, torch.Tensor):
+                    return in_float(answers)
+                return tuple(in_float(answer) for answer in answers)
+
+        def in_float(tensor: torch.Tensor) -> torch.Tensor:
+            return tensor.float() if tensor.is_floating_point() else tensor
 
         return InBFloat16(copy.deepcopy(module).to(torch.bfloat16)).eval()
 
@@ -79,21 +87,20 @@ def _cast_onnx(source: Path | None, path: Path) -> None:
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    model = onnx.load(source)
-    casts = []
-    for tensor in list(model.graph.initializer):
-        if tensor.data_type != TensorProto.FLOAT or numpy_helper.to_array(tensor).size < 2:
+    model = read_network(source, tuple(ONNX_MACS), "bf16")
+    stored, casts = [], []
+    for tensor in model.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        if tensor.data_type != TensorProto.FLOAT or array.size < 2:
+            stored.append(tensor)
             continue
-        codes = numpy_helper.to_array(tensor).astype(ml_dtypes.bfloat16).view(np.uint16)
-        stored = f"{tensor.name}_bf16"
-        model.graph.initializer.append(
-            helper.make_tensor(stored, TensorProto.BFLOAT16, tensor.dims, codes.tobytes(), raw=True)
+        name, codes = f"{tensor.name}_bf16", array.astype(ml_dtypes.bfloat16).view(np.uint16)
+        stored.append(helper.make_tensor(name, TensorProto.BFLOAT16, array.shape, codes.tobytes(), raw=True))
+        casts.append(
+            helper.make_node("Cast", [name], [tensor.name], f"cast_{tensor.name}", to=TensorProto.FLOAT)
         )
-        model.graph.initializer.remove(tensor)
-        casts.append(helper.make_node("Cast", [stored], [tensor.name], f"cast_{tensor.name}", to=TensorProto.FLOAT))
-    if not casts:
-        raise DoesNotFit("the network has no floating weights to store as bfloat16", fix="leave bf16 out for it")
     nodes = list(model.graph.node)
-    del model.graph.node[:]
+    del model.graph.initializer[:], model.graph.node[:]
+    model.graph.initializer.extend(stored)
     model.graph.node.extend([*casts, *nodes])
     onnx.save(model, path)

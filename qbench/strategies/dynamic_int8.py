@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from qbench.errors import DoesNotFit
-from qbench.quant.onnx_layers import covered_or_raise, quietly
+from qbench.quant.onnx_layers import quietly, read_network
 from qbench.records import Float, Quantized, Scheme, State
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy
 
@@ -44,8 +44,6 @@ class DynamicInt8(Strategy):
             from onnxruntime.quantization import QuantType, quantize_dynamic
 
             path = folder / "model.onnx"
-            covered_or_raise(artifact.path, COVERS, "dynamic_int8")
-            quantize_dynamic(
-                str(artifact.path), str(path), per_channel=self.per_channel, weight_type=QuantType.QInt8
-            )
+            network = read_network(artifact.path, COVERS, "dynamic_int8")
+            quantize_dynamic(network, str(path), per_channel=self.per_channel, weight_type=QuantType.QInt8)
         return replace(artifact, path=path, state=self.state(artifact.state))

@@ -1,4 +1,4 @@
-"""Static int8: scales of weights and activations fixed beforehand from calibration data (onnxruntime, QDQ)."""
+"""Static int8: scales of weights and activations fixed beforehand from calibration data, as a QDQ file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from qbench.errors import BadParameter, DoesNotFit
-from qbench.quant.onnx_layers import covered_or_raise, quietly
+from qbench.quant.onnx_layers import quietly, read_network
 from qbench.records import Float, Quantized, Scheme, State
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy
 
@@ -55,9 +55,8 @@ class StaticInt8(Strategy):
             from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
             path = folder / "model.onnx"
-            covered_or_raise(artifact.path, COVERS, "static_int8")
             quantize_static(
-                str(artifact.path),
+                read_network(artifact.path, COVERS, "static_int8"),
                 str(path),
                 _reader(calibration.in_batches(BATCH)),
                 quant_format=QuantFormat.QDQ,
