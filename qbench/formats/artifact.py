@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from qbench.errors import BadFile
+from qbench.formats.reference import NAME as REFERENCE
 from qbench.records import ArtifactSpec, Float, State
 from qbench.wire import from_plain, to_plain
 
@@ -85,7 +86,7 @@ def load(folder: Path) -> Artifact:
             raise FileNotFoundError(name)
         raw |= {"path": str(path), "module": None}
         return from_plain(Artifact, raw)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadFile(
             f"the prepared artifact in {folder} cannot be read: {error}",
             fix="delete that folder; the next run prepares it again",
@@ -99,7 +100,8 @@ def float_state(state: State) -> bool:
 
 def files(folder: Path) -> list[Path]:
     """Return what a deployment must carry: every file of the folder except qbench's own notes."""
-    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("artifact."))
+    notes = (folder / MANIFEST, folder / REFERENCE)
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path not in notes)
 
 
 def file_size_bytes(folder: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from pathlib import Path
 
@@ -29,8 +30,7 @@ def prefixes(spec: ArtifactSpec) -> list[ArtifactSpec]:
 def workspace(spec: ArtifactSpec) -> Path:
     """Return an empty folder beside the final one, to be handed to `publish` when its files are whole."""
     folder = folder_of(spec)
-    making = folder.with_name(f"{folder.name}.{os.getpid()}")
-    shutil.rmtree(making, ignore_errors=True)
+    making = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}")  # two hosts may share the cache
     making.mkdir(parents=True)
     return making
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from qbench.formats.artifact import Artifact, TensorSpec
-from qbench.formats.reference import keep_reference
 from qbench.records import Float, State
 
 
@@ -45,13 +44,14 @@ def export(artifact: Artifact, folder: Path) -> Artifact:
     """
     import torch
 
-    keep_reference(artifact, folder)
     example = tuple(
         torch.zeros([2 if size is None else size for size in spec.shape], dtype=getattr(torch, spec.dtype))
         for spec in artifact.inputs
     )
     batch = torch.export.Dim("batch")
-    shapes: Any = tuple({axis: batch for axis, size in enumerate(spec.shape) if size is None} for spec in artifact.inputs)
+    shapes: Any = tuple(
+        {axis: batch for axis, size in enumerate(spec.shape) if size is None} for spec in artifact.inputs
+    )
     parameters = inspect.signature(artifact.module.forward).parameters.values()
     if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
         shapes = (shapes,)  # torch.export sees *inputs as one argument that is a tuple
@@ -68,7 +68,7 @@ def to_onnx(artifact: Artifact, folder: Path) -> Artifact:
     import torch
 
     program: Any = torch.onnx.export(
-        torch.export.load(artifact.path),
+        torch.export.load(artifact.path or ""),
         dynamo=True,
         input_names=[spec.name for spec in artifact.inputs],
         output_names=[spec.name for spec in artifact.outputs],
@@ -76,7 +76,7 @@ def to_onnx(artifact: Artifact, folder: Path) -> Artifact:
     )
     path = folder / "model.onnx"
     program.save(str(path))
-    model = onnx.load(path)
+    model = onnx.load(path, load_external_data=False)  # a large network's weights stay where they are
     # Shapes noted for intermediate values go stale when a quantizer transposes a weight: onnxruntime's own
     # quantize_dynamic then stops with a shape-inference error (seen with onnxruntime 1.31).
     del model.graph.value_info[:]
@@ -95,6 +95,20 @@ def named(name: str) -> Edge:
     return next(edge for edge in EDGES if edge.name == name)
 
 
+def onnx_files(path: Path) -> list[Path]:
+    """Return an ONNX file and the files beside it that hold its external data.
+
+    Raises:
+        Exception: whatever onnx says of a file that is no ONNX model.
+    """
+    import onnx
+    from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+    tensors = onnx.load(path, load_external_data=False).graph.initializer
+    names = dict.fromkeys(ExternalDataInfo(t).location for t in tensors if uses_external_data(t))
+    return [path, *(path.parent / name for name in names)]
+
+
 def onnx_signature(path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     """Return the inputs and outputs of an ONNX file, free dimensions as None."""
     import onnx
@@ -104,7 +118,8 @@ def onnx_signature(path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec
 
     def spec(value: Any) -> TensorSpec:
         tensor = value.type.tensor_type
-        shape = tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim)
+        # unset, named, or the 0 and -1 that some exporters write: free
+        shape = tuple(dim.dim_value if dim.dim_value > 0 else None for dim in tensor.shape.dim)
         return TensorSpec(value.name, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name, shape)
 
     inputs = tuple(spec(value) for value in graph.input if value.name not in stored)

@@ -7,8 +7,9 @@ errors of 5 on one chain of matrix multiplications (see docs/methodology.md), an
 from __future__ import annotations
 
 import shutil
+import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,18 +34,20 @@ def reference_inputs(specs: tuple[TensorSpec, ...]) -> dict[str, np.ndarray]:
 
 
 def keep_reference(artifact: Artifact, folder: Path) -> None:
-    """Ask a live torch module and keep its answers, computed in 32-bit float whatever its own format."""
+    """Ask a live torch module, the source itself, before any technique has touched it; keep its answers."""
     import torch
 
     inputs = reference_inputs(artifact.inputs)
     with torch.no_grad():
         answers = artifact.module(*(torch.from_numpy(array) for array in inputs.values()))
-    write_reference(folder, inputs, (answers if isinstance(answers, tuple) else (answers,))[0].float().numpy())
+    first = answers if isinstance(answers, torch.Tensor) else next(iter(answers))
+    write_reference(folder, inputs, first.float().numpy())
 
 
 def write_reference(folder: Path, inputs: dict[str, np.ndarray], outputs: np.ndarray) -> None:
     """Keep inputs with the outputs that belong to them."""
-    np.savez(folder / NAME, outputs=outputs, **{f"in_{name}": array for name, array in inputs.items()})
+    arrays: dict[str, Any] = {f"in_{name}": array for name, array in inputs.items()}
+    np.savez(folder / NAME, outputs=outputs, **arrays)
 
 
 def pass_on_reference(before: Path, folder: Path) -> None:
@@ -65,13 +68,17 @@ def read_reference(folder: Path) -> tuple[dict[str, np.ndarray], np.ndarray] | N
         with np.load(folder / NAME) as kept:
             inputs = {name[3:]: kept[name] for name in kept.files if name.startswith("in_")}
             return inputs, kept["outputs"]
-    except (OSError, ValueError, KeyError) as error:
-        raise BadFile(f"{folder / NAME} cannot be read: {error}", fix="delete that folder and run again") from error
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise BadFile(
+            f"{folder / NAME} cannot be read: {error}", fix="delete that folder and run again"
+        ) from error
 
 
 def relative_error(outputs: np.ndarray, reference: np.ndarray) -> float:
-    """Return the largest difference over the reference's range; infinite where shapes or numbers are broken."""
-    if outputs.shape != reference.shape or not np.isfinite(outputs).all():
+    """Return the largest difference over the reference's range; infinite if shapes or numbers are broken."""
+    if outputs.shape != reference.shape or not outputs.size:
+        return float("inf")
+    if not (np.isfinite(outputs).all() and np.isfinite(reference).all()):
         return float("inf")
     span = float(np.ptp(reference)) or 1.0
     return float(np.abs(outputs.astype(np.float64) - reference).max()) / span

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from qbench.report.brief import brief_table
 from qbench.report.cell import Cell
 from qbench.report.figures import FIGURES, Absent
 from qbench.report.recommend import absent_place, recommend
@@ -62,8 +63,14 @@ RAW_UNITS = {"ratio": "1", "share": "1", "points": "1", "width": "1"}  # the CSV
 
 
 def print_summary(run: Run, console: Console) -> None:
-    """Print the verdict table and one recommendation per model and device."""
+    """Print what was measured, then the verdict and one recommendation per model and device."""
     cells = select(run)
+    for group in grouped(cells):
+        print_table(brief_table(group), console)
+    skipped = sum(cell.status == "skipped" for cell in cells)
+    if skipped:
+        _say(f"{skipped} cells cannot run here: the report and `qbench plan` say why.", console)
+    console.print()
     print_table(verdict_table(cells), console)
     for found in recommend(cells):
         if found.here:

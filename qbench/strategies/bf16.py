@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from qbench.errors import DoesNotFit
 from qbench.quant.onnx_layers import read_network
-from qbench.quant.qdq_graph import ONNX_MACS
 from qbench.records import Float, State
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy
 
 if TYPE_CHECKING:
     from qbench.formats.artifact import Artifact
+
+COVERS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN")
 
 
 @STRATEGIES.register("bf16")
@@ -87,7 +88,7 @@ def _cast_onnx(source: Path | None, path: Path) -> None:
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    model = read_network(source, tuple(ONNX_MACS), "bf16")
+    model = read_network(source, COVERS, "bf16")
     stored, casts = [], []
     for tensor in model.graph.initializer:
         array = numpy_helper.to_array(tensor)

@@ -8,6 +8,8 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import numpy as np
+
 from qbench.errors import DoesNotFit
 from qbench.formats import cache
 from qbench.formats.artifact import (
@@ -18,9 +20,9 @@ from qbench.formats.artifact import (
     load,
     save,
 )
-from qbench.formats.edges import named
+from qbench.formats.edges import named, onnx_files
 from qbench.formats.proof import prove
-from qbench.formats.reference import pass_on_reference
+from qbench.formats.reference import keep_reference, pass_on_reference
 from qbench.measure.memory import peak_bytes, reset_peak
 from qbench.models.choose import model_of
 from qbench.records import ArtifactSpec, Evidence, Hop, Measured, Measurement, Withheld, key
@@ -55,21 +57,23 @@ def prepare(request: StepRequest, trace: Trace) -> Measured:
         Measurement("quantize_time", (sum(s.wall_s for s in artifact.lineage if s.kind == "technique"),)),
         *proof.measurements,
     ]
-    withheld = ()
+    withheld = proof.withheld
     peak = max((step.peak_memory_bytes for step in artifact.lineage), default=0)
     if peak:
         trace.measurements.append(Measurement("prepare_memory", (peak,)))
     else:
-        withheld = (Withheld("prepare_memory", "this kernel has no resettable peak counter"),)
+        withheld += (Withheld("prepare_memory", "this kernel has no resettable peak counter"),)
     if proof.failure:
         raise DoesNotFit(
-            f"nothing is proven to be quantized: {proof.failure}",
-            fix="repair the technique, or set its state to what it really stores",
+            f"the file does not bear out what is said of it: {proof.failure}",
+            fix="repair the technique, or set its state to what it really stores"
+            if spec.chain
+            else "give the 32-bit float model that this file was made from",
         )
-    lineage = tuple(
-        Evidence(f"hop {number}: {step.hop}", f"{step.wall_s:.2f} s; " + ", ".join(" ".join(v) for v in step.versions))
-        for number, step in enumerate(artifact.lineage, start=1)
-    )
+    lineage = []
+    for number, step in enumerate(artifact.lineage, start=1):
+        versions = ", ".join(" ".join(named) for named in step.versions)
+        lineage.append(Evidence(f"hop {number}: {step.hop}", f"{step.wall_s:.2f} s; {versions}"))
     made = Evidence("prepared", "earlier, taken from the cache" if reused else "in this run")
     return Measured(tuple(trace.measurements), withheld, (), (made, *proof.evidence, *lineage))
 
@@ -77,24 +81,25 @@ def prepare(request: StepRequest, trace: Trace) -> Measured:
 def _make(spec: ArtifactSpec, data_ids: dict[str, str], trace: Trace) -> None:
     """Go on from the last file on the way that is in the cache already."""
     ways = cache.prefixes(spec)
-    done = max((n for n, way in enumerate(ways, start=1) if way.format != LIVE and cache.holds(way)), default=0)
-    if done:
-        artifact, before = load(cache.folder_of(ways[done - 1])), cache.folder_of(ways[done - 1])
-    else:
-        artifact, before = None, None
+    kept = [n for n, way in enumerate(ways, start=1) if way.format != LIVE and cache.holds(way)]
+    done = max(kept, default=0)
+    before = cache.folder_of(ways[done - 1]) if done else None
+    artifact = load(before) if before else None
     making = cache.workspace(spec)
-    for way in ways[done:]:
-        hop = way.way[-1]
-        trace.stage = {"source": "load", "edge": "convert", "technique": "quantize"}[hop.kind]
-        artifact = _hop(hop, artifact, making, data_ids)
-        if before:
-            pass_on_reference(before, making)
-        if way.format != LIVE:
-            save(artifact, making, way)
-            before = cache.publish(making, way)
-            artifact = load(before)
-            making = cache.workspace(spec)
-    making.rmdir() if not any(making.iterdir()) else None
+    try:
+        for way in ways[done:]:
+            hop = way.way[-1]
+            trace.stage = {"source": "load", "edge": "convert", "technique": "quantize"}[hop.kind]
+            artifact = _hop(hop, artifact, making, data_ids)
+            if before:
+                pass_on_reference(before, making)
+            if way.format != LIVE:
+                save(artifact, making, way)
+                before = cache.publish(making, way)
+                artifact = load(before)
+                making = cache.workspace(spec)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)  # what a failed hop left, or nothing
 
 
 def _hop(hop: Hop, artifact: Artifact | None, folder: Path, data_ids: dict[str, str]) -> Artifact:
@@ -122,12 +127,16 @@ def _hop(hop: Hop, artifact: Artifact | None, folder: Path, data_ids: dict[str, 
 
 
 def _source(hop: Hop, folder: Path) -> Artifact:
-    """Load the source model; one that is a file is copied with whatever lies in the same place beside it."""
+    """Load the source model and ask it for reference answers; a file is copied with its external data."""
     artifact = model_of(hop.use).load()
     if artifact.path is None:
+        keep_reference(artifact, folder)
         return artifact
-    for path in artifact.path.parent.glob(artifact.path.name + "*"):
-        shutil.copyfile(path, folder / path.name)
+    home = artifact.path.parent
+    for path in onnx_files(artifact.path):
+        copy = folder / path.relative_to(home)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
     return replace(artifact, path=folder / artifact.path.name)
 
 
@@ -139,8 +148,9 @@ def _calibration(hop: Hop, artifact: Artifact, data_ids: dict[str, str]) -> Cali
     examples = fetch(data_ids[key(hop.calibration)])
     inputs = task_of(hop.calibration.task).prepare({name: array[:] for name, array in examples.raw.items()})
     fixed = artifact.inputs[0].shape[0] if artifact.inputs else None
-    if fixed:  # a file with a fixed batch takes whole batches only
-        inputs = {name: array[: len(array) // fixed * fixed] for name, array in inputs.items()}
+    if fixed:  # a file with a fixed batch takes whole batches only: the last is filled up
+        rows = np.minimum(np.arange(-(-len(examples) // fixed) * fixed), len(examples) - 1)
+        inputs = {name: array[rows] for name, array in inputs.items()}
     return Calibration(examples.data_id, inputs, fixed)
 
 

@@ -11,7 +11,7 @@ from qbench.errors import DoesNotFit, QbenchError
 from qbench.folders import cache_folder
 from qbench.formats import cache
 from qbench.formats.artifact import float_state
-from qbench.formats.proof import claimed_bits, weights_of
+from qbench.formats.proof import claimed_bits, each_once, weights_of
 from qbench.formats.reference import read_reference, relative_error
 from qbench.measure.energy import why_unavailable
 from qbench.measure.verdict import collapsed, not_finite
@@ -35,7 +35,7 @@ def logits_file(deployment: Deployment, data_id: str) -> Path:
 
 
 def score(request: StepRequest, trace: Trace) -> Measured:
-    """Check, prove and score; see the module's head.
+    """Check, prove and score; of a network with several outputs, the first one.
 
     Raises:
         WrongOutputs: empty or misshapen outputs, or a float engine that does not meet the source's answers.
@@ -46,7 +46,7 @@ def score(request: StepRequest, trace: Trace) -> Measured:
     checked, no_reference = _meets_reference(opened)
     trace.measurements += checked
     trace.stage = "proof of kernel"
-    proof = opened.session.prove(opened.timed_inputs())
+    proof = opened.session.prove(opened.some())
     trace.measurements += [
         Measurement("low_bit_kernels", (proof.low_bit,)),
         Measurement("other_kernels", (proof.other,)),
@@ -68,38 +68,51 @@ def score(request: StepRequest, trace: Trace) -> Measured:
 
 def _answers(opened: Opened) -> np.ndarray:
     """Return the first output for every example, in order."""
-    size = opened.fixed_batch or BATCH
+    size, count = opened.fixed_batch or BATCH, len(opened.examples)
     parts = []
-    for start in range(0, len(opened.examples), size):
-        wanted = min(size, len(opened.examples) - start)
-        answer = opened.session.run(opened.batch(start, size))[0]
-        if answer.ndim == 0 or answer.shape[0] < wanted:
-            raise WrongOutputs(
-                f"{opened.case.deployment.backend} gave an output of shape {answer.shape} for {wanted} examples",
-                fix="leave this engine out for this network (--backend), or export it with a free batch",
-            )
+    for start in range(0, count, size):
+        wanted = min(size, count - start)
+        answer = _first(opened, opened.batch(start, size), rows=opened.fixed_batch or wanted)
         parts.append(answer[:wanted])
     return np.concatenate(parts)
 
 
+def _first(opened: Opened, inputs: dict[str, np.ndarray], *, rows: int) -> np.ndarray:
+    """Return the first output, which must have one row for every example."""
+    outputs = opened.session.run(inputs)
+    shape = outputs[0].shape if outputs else ()
+    if not shape or shape[0] != rows or 0 in shape:
+        raise WrongOutputs(
+            f"{opened.case.deployment.backend} gave an output of shape {shape} for {rows} examples",
+            fix="leave this engine out for this network (--backend), or export it with the batch first",
+        )
+    return outputs[0]
+
+
 def _meets_reference(opened: Opened) -> tuple[list[Measurement], tuple[Withheld, ...]]:
-    """Compare a float engine with what the source network says; others are judged by their accuracy."""
+    """Compare with what the source network says; a technique's product may differ, an engine may not."""
     kept = read_reference(cache.folder_of(opened.case.deployment.artifact))
     if kept is None:
-        return [], (Withheld("reference_error", "the source is a file: no other engine's answers to compare with"),)
+        reason = "the source is a file: no other engine's answers to compare with"
+        return [], (Withheld("reference_error", reason),)
     inputs, wanted = kept
     size = opened.fixed_batch or len(wanted)
-    answers = [opened.session.run({n: a[i : i + size] for n, a in inputs.items()})[0] for i in range(0, len(wanted), size)]
+    answers = []
+    for start in range(0, len(wanted), size):
+        part = {name: array[start : start + size] for name, array in inputs.items()}
+        answers.append(_first(opened, part, rows=min(size, len(wanted) - start)))
     outputs = np.concatenate(answers)
+    backend = opened.case.deployment.backend
     if outputs.shape != wanted.shape:
         raise WrongOutputs(
-            f"{opened.case.deployment.backend} gave outputs of shape {outputs.shape}; the source gives {wanted.shape}",
+            f"{backend} gave outputs of shape {outputs.shape}; the source gives {wanted.shape}",
             fix="leave this engine out for this network (--backend)",
         )
     error = relative_error(outputs, wanted)
-    if float_state(opened.artifact.state) and error > REFERENCE_LIMIT:
+    untouched = float_state(opened.artifact.state) and not opened.case.deployment.artifact.chain
+    if untouched and error > REFERENCE_LIMIT:
         raise WrongOutputs(
-            f"{opened.case.deployment.backend} differs from the source network by {error:.2g} of the outputs' range, "
+            f"{backend} differs from the source network by {error:.2g} of the outputs' range, "
             f"in the same 32-bit float (limit {REFERENCE_LIMIT})",
             fix="leave this engine out for this network (--backend), and report it to the engine's makers",
         )
@@ -113,36 +126,48 @@ def _kernels_ran_as_claimed(opened: Opened, proof: KernelProof) -> None:
     if float_state(state) or state.kind == "fake_quant":
         return
     bits = claimed_bits(state)
-    stored = sum(weight.bits <= bits for weight in weights_of(opened.artifact))
+    stored = sum(weight.bits <= bits for weight in each_once(weights_of(opened.artifact)))
     if proof.low_bit < max(1, stored * KERNEL_SHARE):
         what = state.dtype if isinstance(state, Float) else f"{bits}-bit integer"
         raise DoesNotFit(
-            f"the file stores {stored} weights in {bits} bits, but only {proof.low_bit} multiply-accumulate kernels "
-            f"ran in {what} and {proof.other} in 32-bit float",
+            f"the file stores {stored} weights in {bits} bits, but only {proof.low_bit} multiply-accumulate "
+            f"kernels ran in {what} and {proof.other} in 32-bit float",
             fix="this engine does not speed this technique up here; leave the pair out, or try another engine",
         )
 
 
-def _against_float(outputs: np.ndarray, request: StepRequest) -> tuple[list[Measurement], tuple[Withheld, ...]]:
+def _against_float(outputs: np.ndarray, request: StepRequest) -> tuple[list[Measurement], list[Withheld]]:
     """Return divergence and signal-to-noise against the float model's outputs on the same engine."""
     names = ("kl_divergence", "sqnr")
     if request.baseline is None:
-        return [], tuple(Withheld(name, "this is the float baseline itself") for name in names)
+        return [], [Withheld(name, "this is the float baseline itself") for name in names]
     wanted = np.load(request.baseline.logits)
-    if outputs.shape != wanted.shape or not np.isfinite(outputs).all():
-        return [], tuple(Withheld(name, "outputs hold NaN or infinity") for name in names)
+    if outputs.shape != wanted.shape:
+        reason = f"the float model's outputs have shape {wanted.shape}, and these have {outputs.shape}"
+    elif outputs.dtype.kind != "f" or wanted.dtype.kind != "f":
+        reason = f"the outputs are {outputs.dtype}, no real numbers"
+    elif not (np.isfinite(outputs).all() and np.isfinite(wanted).all()):
+        reason = "outputs hold NaN or infinity"
+    else:
+        return _divergences(outputs, wanted)
+    return [], [Withheld(name, reason) for name in names]
+
+
+def _divergences(outputs: np.ndarray, wanted: np.ndarray) -> tuple[list[Measurement], list[Withheld]]:
     found, withheld = [], []
     if outputs.ndim == 2 and outputs.shape[1] > 1:
         found.append(Measurement("kl_divergence", tuple(kl_divergence(wanted, outputs).tolist())))
     else:
         withheld.append(Withheld("kl_divergence", "the outputs are no class scores"))
+    signal = float(np.square(wanted.astype(np.float64)).sum())
     noise = float(np.square(outputs.astype(np.float64) - wanted).sum())
-    if noise:
-        signal = float(np.square(wanted.astype(np.float64)).sum())
+    if signal and noise:
         found.append(Measurement("sqnr", (10 * float(np.log10(signal / noise)),)))
-    else:
+    elif signal:
         withheld.append(Withheld("sqnr", "no noise: the outputs are those of the float model, bit for bit"))
-    return found, tuple(withheld)
+    else:
+        withheld.append(Withheld("sqnr", "no signal: the float model's outputs are all zero"))
+    return found, withheld
 
 
 def kl_divergence(wanted: np.ndarray, given: np.ndarray) -> np.ndarray:
@@ -169,9 +194,10 @@ def _collapse(opened: Opened, outputs: np.ndarray, request: StepRequest, trace: 
     verdict = not_finite(bad, len(outputs))
     correct = find(Measured(tuple(trace.measurements)), "correct")
     chance = opened.task.chance(opened.examples)
-    if verdict or correct is None or chance is None or request.baseline is None or request.baseline.accuracy is None:
+    float_accuracy = request.baseline.accuracy if request.baseline else None
+    if verdict or correct is None or chance is None or float_accuracy is None:
         return verdict
-    return collapsed(float(np.mean(correct.samples)), request.baseline.accuracy, chance)
+    return collapsed(float(np.mean(correct.samples)), float_accuracy, chance)
 
 
 def _no_speed(opened: Opened, verdict: Verdict | None) -> tuple[Withheld, ...]:

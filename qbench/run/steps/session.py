@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qbench.backends.base import BACKENDS, Session
+from qbench.errors import DoesNotFit
 from qbench.formats import cache
 from qbench.formats.artifact import Artifact, load
 from qbench.records import Case, key
@@ -32,13 +33,29 @@ class Opened:
         """Return the one batch size that the network takes, or None where it takes any."""
         return self.artifact.inputs[0].shape[0] if self.artifact.inputs else None
 
+    def some(self) -> dict[str, np.ndarray]:
+        """Return the smallest batch that the network takes."""
+        return self.batch(0, self.fixed_batch or 1)
+
     def batch(self, start: int, size: int) -> dict[str, np.ndarray]:
         """Return the inputs for `size` examples from `start` on."""
         return batch_of(self.task, self.examples, start, size, whole=self.fixed_batch is not None)
 
     def timed_inputs(self) -> dict[str, np.ndarray]:
-        """Return one batch of the scenario's size, the same for every deployment of a model."""
-        return self.batch(0, self.fixed_batch or self.case.scenario.batch)
+        """Return one batch of the scenario's size, the same for every deployment of a model.
+
+        A network that takes batches of one size only is asked for a whole one, as its user would have to.
+
+        Raises:
+            DoesNotFit: the scenario's batch is larger than that.
+        """
+        fixed, wanted = self.fixed_batch, self.case.scenario.batch
+        if fixed and wanted > fixed:
+            raise DoesNotFit(
+                f"this network takes batches of {fixed} only, and the scenario asks for {wanted}",
+                fix=f"write batch = {fixed} in the suite, or export the network with a free first dimension",
+            )
+        return self.batch(0, fixed or wanted)
 
 
 def open_case(request: StepRequest, trace: Trace) -> Opened:

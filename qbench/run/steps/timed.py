@@ -9,7 +9,7 @@ from qbench.measure.energy import why_unavailable
 from qbench.measure.timing import Window, time_window
 from qbench.measure.verdict import not_steady
 from qbench.measure.witness import Witness
-from qbench.records import Measured, Measurement, Withheld
+from qbench.records import Evidence, Measured, Measurement, Withheld
 from qbench.run.protocol import StepRequest, Trace
 from qbench.run.steps.session import open_case
 
@@ -27,10 +27,14 @@ def time_case(request: StepRequest, trace: Trace) -> Measured:
         warmup_cap_s=request.timing.warmup_cap_s,
     )
     verdict = not_steady(window.steady, sum(window.warmup_ns) * 1e-9)
+    rows, batch = opened.fixed_batch, opened.case.scenario.batch
+    filled = rows is not None and rows > batch
+    evidence = (Evidence("batch", f"filled up to {rows}, the only size that the network takes"),) if filled else ()
     return Measured(
         (_as_measurement("latency", window), *Witness.now().since(start)),
         (Withheld("energy", why_unavailable()),),
         (verdict,) if verdict else (),
+        evidence,
     )
 
 

@@ -1,0 +1,51 @@
+"""The matrix as a narrow terminal can hold it: what was measured, one line of figures a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from qbench.report.cell import Cell
+from qbench.report.figures import FIGURES
+from qbench.report.tables import (
+    Column,
+    Entry,
+    Notes,
+    Table,
+    Tone,
+    accuracy_tone,
+    shown,
+    size_tone,
+    speed_tone,
+    titled,
+)
+
+SHOWN = ("accuracy", "accuracy_difference", "file_size", "speedup", "latency")
+AGAINST_FLOAT = ("accuracy_difference", "speedup")
+WITH_SPREAD = ("speedup",)  # the page has the spread of the others
+
+
+def brief_table(cells: Sequence[Cell]) -> Table:
+    """Return the measured, collapsed and failed cells of one place; skipped ones are counted below."""
+    notes = Notes()
+    told = [cell for cell in cells if cell.status != "skipped"]
+    columns = (Column("technique"), Column("engine"), *(Column(FIGURES[name].head, True) for name in SHOWN))
+    rows = tuple(
+        (Entry(cell.technique, cell=cell.number), Entry(cell.engine), *(_entry(cell, name, notes) for name in SHOWN))
+        for cell in told
+    )
+    title = titled(cells[0].place, cells[0].profile) if cells else "no cell"
+    return Table(title, columns, rows, tuple(notes.texts), "nothing was measured here")
+
+
+def _entry(cell: Cell, name: str, notes: Notes) -> Entry:
+    if cell.role == "fp32" and name in AGAINST_FLOAT and cell.status == "measured":
+        return Entry("baseline")
+    tones: dict[str, Tone] = {
+        "accuracy_difference": accuracy_tone(cell),
+        "file_size": size_tone(cell),
+        "speedup": speed_tone(cell),
+    }
+    cautions = ["unstable between rounds: measure longer"] if name == "speedup" and cell.unstable else []
+    entry = shown(cell.figures[name], notes, tones.get(name, "neutral"), cautions)
+    return entry if name in WITH_SPREAD else replace(entry, sub="")
