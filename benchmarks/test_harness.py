@@ -1,4 +1,4 @@
-"""What the harness itself costs. Targets: a forked step 0.1 s, a tenth of a quick run, parent below 300 MB."""
+"""What the harness itself costs. Targets: a forked step 0.1 s, 10 % of a quick run, parent below 300 MB."""
 
 import os
 import subprocess

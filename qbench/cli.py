@@ -16,23 +16,28 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from qbench.run.plan import Plan, Selection
+    from qbench.run.protocol import Limits
+    from qbench.store import Run
+    from qbench.suite import Suite
 
 MEASURED, SOMETHING_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 app = typer.Typer(
-    help="Which quantization technique to ship on which hardware: what it gains, what it loses, how sure that is.",
+    help="Which quantization technique to ship on which hardware, what it gains, what it loses, how sure.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Suite = Annotated[str, typer.Option("--suite", "-s", help="A suite's name, or a path to a .toml file.")]
+SuiteName = Annotated[str, typer.Option("--suite", "-s", help="A suite's name, or a path to a .toml file.")]
 Hardware = Annotated[str, typer.Option("--hw", help="`all`, or profile names with commas: `cpu,cuda`.")]
 Thoroughness = Annotated[str, typer.Option("--profile", "-p", help="quick, standard, gate or rigorous.")]
 Models = Annotated[list[str] | None, typer.Option("--model", "-m", help="Only this model; may be repeated.")]
 Techniques = Annotated[list[str] | None, typer.Option("--technique", "-t", help="Only this one, and float.")]
-Backends = Annotated[list[str] | None, typer.Option("--backend", "-b", help="Only this engine; may be repeated.")]
+Backends = Annotated[
+    list[str] | None, typer.Option("--backend", "-b", help="Only this engine; may be repeated.")
+]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Where results go.")]
 Pages = Annotated[Path, typer.Option("--reports", help="Where the page goes.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where the last run of this suite stopped.")]
@@ -42,7 +47,7 @@ MemoryLimit = Annotated[str, typer.Option("--memory-limit", help="What one step 
 
 @app.command()
 def run(
-    suite: Suite = "vision",
+    suite: SuiteName = "vision",
     hw: Hardware = "all",
     profile: Thoroughness = "quick",
     model: Models = None,
@@ -83,7 +88,7 @@ def try_model(
 
 @app.command()
 def plan(
-    suite: Suite = "vision",
+    suite: SuiteName = "vision",
     hw: Hardware = "all",
     profile: Thoroughness = "quick",
     model: Models = None,
@@ -159,7 +164,7 @@ def main() -> None:
 
 
 def _usage_error(error: Exception) -> None:
-    """Show what the command-line parser says of a wrong flag; anything else is a bug and keeps its traceback."""
+    """Show what the parser says of a wrong flag; anything else is a bug and keeps its traceback."""
     show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
     if show is None or code is None:
         raise error
@@ -180,14 +185,14 @@ def _selection(model: list[str] | None, technique: list[str] | None, backend: li
     return Selection(tuple(model or ()), tuple(technique or ()), tuple(backend or ()))
 
 
-def _limits(time_limit: str, memory_limit: str) -> object:
+def _limits(time_limit: str, memory_limit: str) -> Limits:
     from qbench.run.protocol import Limits
     from qbench.units import parse_duration, parse_size
 
     return Limits(parse_duration(time_limit, "--time-limit"), int(parse_size(memory_limit, "--memory-limit")))
 
 
-def _plan(suite: object, hw: str, profile: str, selection: Selection) -> Plan:
+def _plan(suite: str | Suite, hw: str, profile: str, selection: Selection) -> Plan:
     from qbench.hardware import load_profiles
     from qbench.profile import profile_named
     from qbench.run.plan import make_plan
@@ -198,7 +203,7 @@ def _plan(suite: object, hw: str, profile: str, selection: Selection) -> Plan:
     return make_plan(loaded, profile_named(profile), load_profiles(hw), selection, probe_all)
 
 
-def _execute(plan: Plan, out: Path, reports: Path, limits: object, *, resume: bool) -> None:
+def _execute(plan: Plan, out: Path, reports: Path, limits: Limits, *, resume: bool) -> None:
     from qbench.report.writers import print_summary
     from qbench.run.session import execute
     from qbench.show import progress
@@ -213,9 +218,9 @@ def _execute(plan: Plan, out: Path, reports: Path, limits: object, *, resume: bo
     raise typer.Exit(SOMETHING_FAILED if bad else MEASURED)
 
 
-def _write_page(found: object, reports: Path) -> None:
+def _write_page(found: Run, reports: Path) -> None:
     from qbench.report.page import write_report
 
-    suite = found.session.suite  # type: ignore[attr-defined]
+    suite = found.session.suite
     written = write_report(found, reports / suite)
-    console().print(f"results  {found.path}\nreport   {written['index.html']}", highlight=False)  # type: ignore[attr-defined]
+    console().print(f"results  {found.path}\nreport   {written['index.html']}", highlight=False)

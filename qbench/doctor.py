@@ -44,7 +44,9 @@ def examine(told: Console) -> int:
         fix = f"\n[bold]fix:[/] {escape(finding.fix)}" if finding.fix else ""
         table.add_row(marks[finding.level], finding.what, escape(finding.found) + fix)
     told.print(table)
-    told.print(f"\n{problems} problem{'s' * (problems != 1)}" if problems else "\nready to measure", highlight=False)
+    told.print(
+        f"\n{problems} problem{'s' * (problems != 1)}" if problems else "\nready to measure", highlight=False
+    )
     return problems
 
 
@@ -125,7 +127,9 @@ def _folders() -> Iterator[Finding]:
     cache = cache_folder()
     parent = next(folder for folder in (cache, *cache.parents) if folder.exists())
     if not os.access(parent, os.W_OK):
-        yield Finding("problem", "cache", f"{cache} cannot be written", "set QBENCH_CACHE to a folder that can")
+        yield Finding(
+            "problem", "cache", f"{cache} cannot be written", "set QBENCH_CACHE to a folder that can"
+        )
         return
     free = shutil.disk_usage(parent).free
     low = free < LOW_DISK_BYTES

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qbench.errors import UnknownName
-from qbench.records import Case, Outcome, Step
+from qbench.records import ArtifactSpec, Case, DataSpec, Outcome, Step
 from qbench.registry import Registry, did_you_mean
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 def show_plan(plan: Plan, told: Console) -> None:
     """Print cells, skips with their reasons, and the estimate."""
-    told.print(f"[bold]{plan.suite.name}[/], profile {plan.profile.name}: {plan.suite.about}", highlight=False)
+    told.print(
+        f"[bold]{plan.suite.name}[/], profile {plan.profile.name}: {plan.suite.about}", highlight=False
+    )
     table = _table("model", "engine", "technique", "way", "batch")
     for case in plan.cells:
         hops = [str(hop) for hop in case.deployment.artifact.way[1:]]
@@ -115,7 +117,9 @@ def _hardware() -> Table:
     for profile in load_profiles("all"):
         for backend, probe in probe_all(profile.backends).items():
             answer = probe.on(profile.device)
-            table.add_row(profile.name, profile.title, backend, answer.absent or f"yes: {', '.join(answer.abilities)}")
+            table.add_row(
+                profile.name, profile.title, backend, answer.absent or f"yes: {', '.join(answer.abilities)}"
+            )
     return table
 
 
@@ -139,7 +143,7 @@ def _metrics() -> Table:
     return table
 
 
-def _plugins(registry: Registry, detail) -> Table:  # type: ignore[no-untyped-def,type-arg]
+def _plugins(registry: Registry[Any], detail: Callable[[Any], str]) -> Table:
     table = _table("name", "what it is", "details")
     for name in registry:
         table.add_row(name, registry[name].about, detail(registry[name]))
@@ -169,12 +173,21 @@ def _minutes(time_s: float) -> str:
 # --- progress -------------------------------------------------------------------------------------
 
 
+PHASES = {"data": "examples", "prepare": "preparing", "score": "checking and scoring", "deploy": "loading"}
+WEIGHTS = {"anchor": 0.4, "prepare": 3.0, "data": 2.0, "score": 1.0, "deploy": 1.0}  # seconds, about
+
+
 class Progress:
     """Tells a terminal how a run goes; a log gets a line a phase instead of a bar."""
 
     def __init__(self, told: Console, plan: Plan) -> None:
         """Show nothing yet."""
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
         from rich.progress import Progress as Bar
 
         self._told, self._profile, self._phase = told, plan.profile, ""
@@ -198,27 +211,30 @@ class Progress:
 
     def started(self, step: Step) -> None:
         """Name the step that runs now."""
-        phase = {"time": f"round {step.round + 1} of {self._profile.rounds}", "anchor": self._phase}.get(
-            step.kind, {"data": "data", "prepare": "preparing", "score": "checking and scoring", "deploy": "loading"}.get(step.kind, "")
-        )
+        phase = PHASES.get(step.kind) or f"round {step.round + 1} of {self._profile.rounds}"
         if phase != self._phase and not self._told.is_terminal:
             self._told.print(phase, highlight=False)
         self._phase = phase
-        subject = step.subject
-        what = f"{subject.technique}, {subject.deployment.backend}" if isinstance(subject, Case) else ""
-        self.bar.update(self._task, description=f"{phase:<20} {what:<26.26}")
+        self.bar.update(self._task, description=f"{phase:<20} {_what(step):<26.26}")
 
     def ended(self, step: Step, outcome: Outcome) -> None:
         """Move the bar; say at once what failed."""
         self.bar.advance(self._task, self._weight(step))
         if outcome.kind == "failed":
-            what = f"{step.subject.technique} on {step.subject.deployment.backend}" if isinstance(step.subject, Case) else ""
-            first = outcome.error.splitlines()[0]
-            self._told.print(f"[red]failed[/] {step.kind} {what}: {first}", highlight=False)
+            self._told.print("[red]failed[/]", f"{step.kind} {_what(step)}: {outcome.error}", highlight=False)
 
     def _weight(self, step: Step) -> float:
-        window = self._profile.window_s + 0.5
-        return {"time": window, "anchor": 0.4, "prepare": 3.0, "data": 2.0, "score": 1.0, "deploy": 1.0}.get(step.kind, 0.0)
+        return self._profile.window_s + 0.5 if step.kind == "time" else WEIGHTS.get(step.kind, 0.0)
+
+
+def _what(step: Step) -> str:
+    """Return what a step is about, short."""
+    subject = step.subject
+    if isinstance(subject, Case):
+        return f"{subject.technique}, {subject.deployment.backend}"
+    if isinstance(subject, ArtifactSpec):
+        return " > ".join(hop.use.name for hop in subject.way[1:] if hop.kind == "technique") or "float"
+    return subject.split if isinstance(subject, DataSpec) else "anchor"
 
 
 @contextmanager
@@ -232,4 +248,3 @@ def progress(plan: Plan, told: Console) -> Iterator[Progress]:
     shown = Progress(told, plan)
     with shown.bar:
         yield shown
-

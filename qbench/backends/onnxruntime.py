@@ -24,9 +24,12 @@ if TYPE_CHECKING:
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 LOW_BIT = {
     "QLinearConv", "QGemm", "QLinearMatMul", "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat",
-    "DynamicQuantizeMatMul", "ConvIntegerToFloat", "MatMulNBits", "QAttention",
+    "DynamicQuantizeMatMul", "ConvIntegerToFloat", "MatMulNBits", "QAttention", "DynamicQuantizeLSTM",
 }  # fmt: skip
-IN_FLOAT = {"Conv", "FusedConv", "NhwcFusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul"}
+IN_FLOAT = {
+    "Conv", "FusedConv", "NhwcFusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul",
+    "LSTM", "GRU", "RNN",
+}  # fmt: skip
 
 
 @BACKENDS.register("onnxruntime")
@@ -51,22 +54,23 @@ class OnnxRuntime(Backend):
             ort = self.engine()
         except ImportError as error:
             return Probe("onnxruntime", "", (), f"onnxruntime is not installed ({error})")
-        cpu = DeviceProbe("cpu", None, ("fp32", "int8"))
-        return Probe("onnxruntime", ort.__version__, (cpu, DeviceProbe("cuda", self._cuda_absent(ort), ("fp32", "int8"))))
+        formats = ("fp32", "int8")
+        devices = (DeviceProbe("cpu", None, formats), DeviceProbe("cuda", self._cuda_absent(ort), formats))
+        return Probe("onnxruntime", ort.__version__, devices)
 
     def _cuda_absent(self, ort: Any) -> str | None:
         if PROVIDERS["cuda"] not in ort.get_available_providers():
-            return f"this build of onnxruntime ({ort.__version__}) has no CUDA provider: install onnxruntime-gpu"
+            return f"onnxruntime {ort.__version__} here has no CUDA provider: install onnxruntime-gpu"
         if not Path("/dev/nvidiactl").exists():
             return "no NVIDIA device on this machine (there is no /dev/nvidiactl)"
         return None  # that the provider really loads is checked by `load`, which compares what was given
 
     def refuses(self, state: State, probe: DeviceProbe) -> str | None:
-        """Return why there are no kernels: the CPU provider computes every other float format in float32."""
+        """Return why there are no kernels: the CPU provider computes other float formats in float32."""
         if isinstance(state, Float) and state.dtype not in probe.abilities:
             return (
-                f"onnxruntime {installed()} has no {state.dtype} convolution or matrix kernels on {probe.device}: "
-                "it would compute in fp32"
+                f"onnxruntime {installed()} has no {state.dtype} convolution or matrix kernels on "
+                f"{probe.device}: it would compute in fp32"
             )
         return None
 
@@ -96,7 +100,7 @@ class OnnxRuntimeSession(Session):
         if session.get_providers()[0] != wanted:
             raise NotAvailable(
                 f"onnxruntime was asked for {wanted} and took {session.get_providers()[0]}",
-                fix="install the CUDA and cuDNN versions that this onnxruntime-gpu names, or run with --hw cpu",
+                fix="install the CUDA and cuDNN that this onnxruntime-gpu names, or run with --hw cpu",
             )
         return session
 
@@ -111,13 +115,16 @@ class OnnxRuntimeSession(Session):
             session.run(None, inputs)
             events = json.loads(Path(session.end_profiling()).read_text())
         ran = Counter(
-            event["args"]["op_name"]
+            (event["args"]["op_name"], event["args"].get("provider", ""))
             for event in events
-            if event.get("cat") == "Node" and "op_name" in event.get("args", {})
+            if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")
         )
-        evidence = tuple(Evidence(f"kernel {name}", str(count)) for name, count in sorted(ran.items()))
-        low = sum(count for name, count in ran.items() if name in LOW_BIT)
-        return KernelProof(low, sum(count for name, count in ran.items() if name in IN_FLOAT), evidence)
+        evidence = tuple(
+            Evidence(f"kernel {name} ({provider})", str(count))
+            for (name, provider), count in sorted(ran.items())
+        )
+        low = sum(count for (name, _), count in ran.items() if name in LOW_BIT)
+        return KernelProof(low, sum(count for (name, _), count in ran.items() if name in IN_FLOAT), evidence)
 
     @property
     def clock_ns(self) -> Callable[[], int]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 DEVICES = {"cpu": "CPU"}
 HINTS = {"fp32": "f32", "bf16": "bf16"}
-MACS = {"Convolution", "Deconvolution", "FullyConnected", "MatMul"}
+MACS = {"Convolution", "Deconvolution", "FullyConnected", "MatMul", "RNNCell", "RNNSeq"}
 INTEGER = {"u8", "i8"}
 NUMBER_FORMATS = ("fp32", "bf16", "fp16", "int8", "int4")  # openvino also lists abilities that are none
 
@@ -54,9 +54,10 @@ class OpenVino(Backend):
         if isinstance(state, Float):
             if state.dtype not in HINTS:
                 return f"openvino computes in fp32 or bf16 on this device, not in {state.dtype}"
-            if state.dtype.lower() not in probe.abilities and state.dtype != "fp32":
-                return f"this processor has no {state.dtype} instructions (openvino reports {', '.join(probe.abilities)})"
-        elif state.scheme.dynamic:
+            if state.dtype not in probe.abilities and state.dtype != "fp32":
+                known = ", ".join(probe.abilities)
+                return f"this processor has no {state.dtype} instructions (openvino reports {known})"
+        elif state.kind == "quantized" and state.scheme.dynamic:
             return (
                 "openvino reads dynamically quantized ONNX layers but multiplies them in fp32 "
                 "(runtime model of 2026.4.1: Convolution f32)"
@@ -87,7 +88,7 @@ class OpenVinoSession(Session):
 
     def run(self, inputs: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
         """Run once; outputs are copied, because the request reuses its buffers."""
-        results = self._request.infer(inputs, share_inputs=True)
+        results = self._request.infer(inputs, share_inputs=True, share_outputs=True)
         return tuple(results[port].copy() for port in self._compiled.outputs)
 
     def prove(self, inputs: dict[str, np.ndarray]) -> KernelProof:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from qbench.formats.artifact import Artifact
 
-MACS = ("convolution", "addmm", "mm", "bmm", "linear")
+MACS = ("convolution", "addmm", "mm", "bmm", "baddbmm", "linear")
 DTYPES = {"fp32": "torch.float32", "bf16": "torch.bfloat16", "fp16": "torch.float16"}
 
 
@@ -77,8 +77,13 @@ class TorchSession(Session):
         """Run once, the copies to and from the device included."""
         with self._torch.inference_mode():
             outputs = self._module(*self._tensors(inputs))
-            outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-            return tuple(output.float().cpu().numpy() for output in outputs)
+            outputs = (outputs,) if isinstance(outputs, self._torch.Tensor) else outputs
+            return tuple(self._array(output) for output in outputs)
+
+    def _array(self, output: Any) -> np.ndarray:
+        """Copy an output to numpy, which knows no bfloat16."""
+        output = output.float() if output.is_floating_point() else output
+        return output.cpu().numpy()
 
     def prove(self, inputs: dict[str, np.ndarray]) -> KernelProof:
         """Watch every dispatched operator and note the element type that its weight has."""
@@ -98,7 +103,9 @@ class TorchSession(Session):
         wanted = DTYPES[self._state.dtype] if isinstance(self._state, Float) else "torch.int8"
         low = sum(n for (_, dtype), n in ran.items() if dtype == wanted and wanted != DTYPES["fp32"])
         other = sum(n for (_, dtype), n in ran.items() if dtype == DTYPES["fp32"])
-        evidence = tuple(Evidence(f"operator {name} in {dtype}", str(n)) for (name, dtype), n in sorted(ran.items()))
+        evidence = tuple(
+            Evidence(f"operator {name} in {dtype}", str(n)) for (name, dtype), n in sorted(ran.items())
+        )
         return KernelProof(low, other, evidence)
 
     @property

@@ -99,8 +99,8 @@ def _failure(state: State, weights: list[Weight], covered: list[Weight]) -> str 
         if not narrow:
             return None
         return (
-            f"it claims 32-bit float, but {narrow} of the {len(weights)} weights in the file are stored in less "
-            f"(found: {found} bits)"
+            f"it claims 32-bit float, but {narrow} of the {len(weights)} weights in the file are stored in "
+            f"less (found: {found} bits)"
         )
     if not weights:
         return "the deployed file holds no multiply-accumulate operator with stored weights"

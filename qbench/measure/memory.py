@@ -13,7 +13,7 @@ RESET = Path("/proc/self/clear_refs")
 
 
 def reset_peak() -> bool:
-    """Set the kernel's peak counter back to what is resident now; False where the kernel offers no such thing."""
+    """Set the kernel's peak counter back to what is resident now; False where there is no such thing."""
     try:
         RESET.write_text("5")
     except OSError:

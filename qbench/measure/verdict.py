@@ -39,6 +39,6 @@ def not_steady(steady: bool, warmup_s: float) -> Verdict | None:
         return None
     return Verdict(
         "not_steady",
-        f"calls still drifted after {warmup_s:.1f} s of warm-up: close other programs, or take a profile with a "
-        "longer warm-up (--profile standard)",
+        f"calls still drifted after {warmup_s:.1f} s of warm-up: close other programs, or take a profile "
+        "with a longer warm-up (--profile standard)",
     )

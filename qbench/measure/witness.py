@@ -24,7 +24,8 @@ class Witness:
 
     def since(self, start: Witness) -> tuple[Measurement, ...]:
         """Return what happened between `start` and this moment."""
-        found = [Measurement("involuntary_switches", (self.involuntary_switches - start.involuntary_switches,))]
+        switches = self.involuntary_switches - start.involuntary_switches
+        found = [Measurement("involuntary_switches", (switches,))]
         if self.steal_s is not None and start.steal_s is not None:
             found.append(Measurement("steal", (max(0.0, self.steal_s - start.steal_s),)))
         found.append(Measurement("load_average", (os.getloadavg()[0],)))

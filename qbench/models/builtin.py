@@ -44,7 +44,7 @@ class ZooModel(Model):
         except OSError as error:
             raise BadFile(
                 f"the weights of {self.name} cannot be read: {self.weights}: {error.strerror}",
-                fix=f"restore the file from the package, or train it: python -m qbench.models.train {self.name}",
+                fix=f"restore the file, or train it: python -m qbench.models.train {self.name}",
             ) from error
         digest.update(Path(resnet.__file__).read_bytes())
         return digest.hexdigest()[:16]

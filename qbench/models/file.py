@@ -38,7 +38,9 @@ class OnnxFile(Model):
             for beside in sorted(path.parent.glob(path.name + "?*")):
                 digest.update(beside.read_bytes())
         except OSError as error:
-            raise BadFile(f"{self.path}: {error.strerror}", fix="name an ONNX file, for example model.onnx") from error
+            raise BadFile(
+                f"{self.path}: {error.strerror}", fix="name an ONNX file, for example model.onnx"
+            ) from error
         return digest.hexdigest()[:16]
 
     def load(self) -> Artifact:
@@ -58,7 +60,7 @@ class OnnxFile(Model):
         for spec in inputs:
             if not spec.shape or any(size is None for size in spec.shape[1:]):
                 raise BadFile(
-                    f"{self.path}: input {spec.name} has shape {spec.shape}; only the first dimension may be free",
-                    fix="fix the others at export (dynamic_shapes), or with onnxruntime.tools.make_dynamic_shape_fixed",
+                    f"{self.path}: input {spec.name} has shape {spec.shape}; only the first may be free",
+                    fix="fix the others when you export it (dynamic_shapes)",
                 )
         return Artifact(self.format, Float(), inputs, outputs, path=Path(self.path))

@@ -19,9 +19,9 @@ def read_network(path: Path | None, covers: tuple[str, ...], technique: str) -> 
     """Return a float ONNX model, in the form that quantizers take, with something in it that is covered.
 
     Weights become initializers, wherever the exporter put them (onnxruntime's quantizers take what a Constant
-    or a Transpose gives for an activation, and leave it in float); none of them is a graph input; the operator
-    set is one that can say what a quantizer writes; and shapes noted for intermediate values are dropped,
-    because they go stale when a quantizer transposes a weight.
+    or a Transpose gives for an activation, and leave it in float); none of them is a graph input; the
+    operator set is one that can say what a quantizer writes; and shapes noted for intermediate values are
+    dropped, because they go stale when a quantizer transposes a weight.
 
     Raises:
         DoesNotFit: no operator with a stored weight is covered; the kinds that were found are named.
@@ -58,7 +58,7 @@ def _raised(model: Any, technique: str) -> Any:
         return version_converter.convert_version(model, OPSET)
     except Exception as error:  # onnx raises its own ConvertError, RuntimeError and more
         raise DoesNotFit(
-            f"{technique} needs ONNX operator set {OPSET}; this network has {opset} and cannot be raised: {error}",
+            f"{technique} needs ONNX operator set {OPSET}; this network has {opset}, and: {error}",
             fix=f"export it again with opset_version={OPSET} or newer",
         ) from error
 

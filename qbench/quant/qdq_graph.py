@@ -79,7 +79,8 @@ def onnx_weights(path: Path | None) -> list[Weight]:
     try:
         model = onnx.load(path or "")
     except Exception as error:  # onnx raises protobuf's own DecodeError and several of its own
-        raise BadFile(f"{path} is no ONNX model: {error}", fix="export it again with torch.onnx.export") from error
+        problem = f"{path} is no ONNX model: {error}"
+        raise BadFile(problem, fix="export it again with torch.onnx.export") from error
     graph = OnnxGraph(model)
     return [
         weight
@@ -101,7 +102,7 @@ class OnnxGraph:
         self.stored = {tensor.name: tensor for graph in graphs for tensor in graph.initializer}
         for node in self.nodes:
             if node.op_type == "Constant":
-                self.stored |= {node.output[0]: a.t for a in node.attribute if a.name == "value"}
+                self.stored.update((node.output[0], a.t) for a in node.attribute if a.name == "value")
         self.maker = {output: node for node in self.nodes for output in node.output}
         self.known = set(self.stored)
         for node in self.nodes:  # sorted by the format's own rule: makers come before users
@@ -177,7 +178,7 @@ def _bits(data_type: int) -> int:
     from onnx import TensorProto, helper
 
     narrow = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
-    name = TensorProto.DataType.Name(data_type)  # type: ignore[arg-type]
+    name = TensorProto.DataType.Name(data_type)
     return narrow.get(name) or 8 * helper.tensor_dtype_to_np_dtype(data_type).itemsize
 
 

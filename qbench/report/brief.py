@@ -31,7 +31,11 @@ def brief_table(cells: Sequence[Cell]) -> Table:
     told = [cell for cell in cells if cell.status != "skipped"]
     columns = (Column("technique"), Column("engine"), *(Column(FIGURES[name].head, True) for name in SHOWN))
     rows = tuple(
-        (Entry(cell.technique, cell=cell.number), Entry(cell.engine), *(_entry(cell, name, notes) for name in SHOWN))
+        (
+            Entry(cell.technique, cell=cell.number),
+            Entry(cell.engine),
+            *(_entry(cell, name, notes) for name in SHOWN),
+        )
         for cell in told
     )
     title = titled(cells[0].place, cells[0].profile) if cells else "no cell"

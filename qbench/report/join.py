@@ -88,7 +88,9 @@ def join(run: Run) -> list[Joined]:
         artifact, scored = case.deployment.artifact, (case.deployment, case.evaluation)
         plan = about("plan", case)
         if plan is not None and isinstance(plan.record.outcome, Skipped):
-            joined.append(Joined(artifact=artifact, case=case, plan=plan))  # another engine's file is not this cell's
+            joined.append(
+                Joined(artifact=artifact, case=case, plan=plan)
+            )  # another engine's file is not this cell's
             continue
         data = (about("data", case.evaluation), about("data", artifact.calibration))
         joined.append(

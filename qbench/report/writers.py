@@ -13,7 +13,7 @@ from qbench.report.cell import Cell
 from qbench.report.figures import FIGURES, Absent
 from qbench.report.recommend import absent_place, recommend
 from qbench.report.select import select
-from qbench.report.tables import Entry, Table, matrix_table, verdict_table
+from qbench.report.tables import Entry, Table, verdict_table
 from qbench.store import Run
 
 if TYPE_CHECKING:
@@ -79,14 +79,8 @@ def print_summary(run: Run, console: Console) -> None:
         _say("quick profile: a first look; --profile standard measures longer.", console)
 
 
-def print_matrix(cells: Sequence[Cell], console: Console) -> None:
-    """Print the matrix, one table per group of cells that compete."""
-    for group in grouped(cells):
-        print_table(matrix_table(group), console)
-
-
 def grouped(cells: Sequence[Cell]) -> list[list[Cell]]:
-    """Return the cells by place, in the order of the run, skipped ones last; places that are not here left out."""
+    """Return the cells by place, skipped ones last; places that are not here at all are left out."""
     places: dict[str, list[Cell]] = {}
     for cell in sorted(cells, key=lambda cell: cell.status == "skipped"):
         places.setdefault(cell.place, []).append(cell)

@@ -38,7 +38,8 @@ class StaticInt8(Strategy):
     def __post_init__(self) -> None:
         """Check the parameters."""
         if self.observer != "minmax":
-            raise BadParameter(f"static_int8 has no observer {self.observer!r}", fix='write observer = "minmax"')
+            problem = f"static_int8 has no observer {self.observer!r}"
+            raise BadParameter(problem, fix='write observer = "minmax"')
 
     def state(self, before: State) -> State:
         """Return eight bits both ways; see Strategy.state."""

@@ -1,15 +1,16 @@
-"""Does the quantized network say what the float one says? Needs no labels: for a user's own model and inputs."""
+"""Does the quantized network say what the float one says? No labels needed: for a user's own model."""
 
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
-from qbench.errors import BadFile
+from qbench.errors import BadFile, BadParameter
 from qbench.records import DataSpec, Measurement, Split, Withheld
 from qbench.tasks.base import TASKS, Examples, Task
 
@@ -36,8 +37,8 @@ class Agreement(Task):
         try:
             with np.load(self.inputs, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-        except (OSError, ValueError, AttributeError) as error:
-            raise BadFile(f"--inputs {self.inputs}: {error}", fix=how) from error
+        except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+            raise BadFile(f"--inputs {self.inputs} is no .npz file: {error}", fix=how) from error
         lengths = {name: (array.shape[0] if array.ndim else 0) for name, array in arrays.items()}
         if not arrays or len(set(lengths.values())) != 1:
             raise BadFile(f"--inputs {self.inputs}: arrays differ in length: {lengths}", fix=how)
@@ -48,7 +49,8 @@ class Agreement(Task):
             )
         for name, array in arrays.items():
             if array.dtype.kind == "f" and not np.isfinite(array).all():
-                raise BadFile(f"--inputs {self.inputs}: {name} holds NaN or infinity", fix="remove those samples")
+                problem = f"--inputs {self.inputs}: {name} holds NaN or infinity"
+                raise BadFile(problem, fix="remove those samples")
         return arrays
 
     def sizes(self) -> dict[Split, int]:
@@ -70,6 +72,11 @@ class Agreement(Task):
         count = len(next(iter(arrays.values())))
         calibrates = np.arange(count) % CALIBRATION_SHARE == 0
         rows = np.flatnonzero(calibrates if spec.split == "calibration" else ~calibrates)
+        if not 1 <= spec.count <= len(rows):
+            raise BadParameter(
+                f"{spec.count} samples asked of {self.inputs}, whose {spec.split} split has {len(rows)}",
+                fix=f"ask for 1 to {len(rows)}",
+            )
         if spec.seed is not None:
             rows = np.sort(np.random.default_rng(spec.seed).choice(rows, spec.count, replace=False))
         raw = {name: np.ascontiguousarray(array[rows[: spec.count]]) for name, array in arrays.items()}
@@ -90,11 +97,11 @@ class Agreement(Task):
     def score(
         self, outputs: np.ndarray, examples: Examples  # noqa: ARG002
     ) -> tuple[tuple[Measurement, ...], tuple[Withheld, ...]]:
-        """Return the first answers where outputs look like class scores: (count, at least 2)."""
+        """Return the first answers where outputs look like class scores: reals, (count, at least 2)."""
         withheld = (Withheld("correct", NO_LABELS),)
-        if outputs.ndim != 2 or outputs.shape[1] < 2:
-            shape = "x".join(str(size) for size in outputs.shape)
-            return (), (*withheld, Withheld("prediction", f"outputs of shape {shape} are no class scores"))
+        if outputs.ndim != 2 or outputs.shape[1] < 2 or outputs.dtype.kind != "f":
+            what = f"{outputs.dtype} outputs of shape {'x'.join(map(str, outputs.shape))}"
+            return (), (*withheld, Withheld("prediction", f"{what} are no class scores"))
         finite = np.isfinite(outputs).all(axis=1)
         first = np.where(finite, np.where(finite[:, None], outputs, 0).argmax(axis=1), -1)
         return (Measurement("prediction", tuple(first.tolist())),), withheld

@@ -57,16 +57,18 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def chance(self, examples: Examples) -> float | None:
-        """Return what always giving the commonest answer scores; None where answers have no right or wrong."""
+        """Return what always giving the commonest answer scores; None where nothing is right or wrong."""
 
     @abc.abstractmethod
     def score(
         self, outputs: np.ndarray, examples: Examples
     ) -> tuple[tuple[Measurement, ...], tuple[Withheld, ...]]:
-        """Return the per-sample measurements of finite or non-finite outputs (count, ...), and what is withheld."""
+        """Return per-sample measurements of outputs (count, ...), finite or not, and what is withheld."""
 
 
-def batch_of(task: Task, examples: Examples, start: int, size: int, *, whole: bool = False) -> dict[str, np.ndarray]:
+def batch_of(
+    task: Task, examples: Examples, start: int, size: int, *, whole: bool = False
+) -> dict[str, np.ndarray]:
     """Return the network's inputs for `size` examples from `start` on; the last batch may be smaller.
 
     With `whole`, a batch that runs over the end is filled up with the last example, for a network that takes
@@ -96,19 +98,28 @@ def store(examples: Examples) -> Path:
         return folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, array in examples.raw.items():
-            np.save(folder / f"raw-{name}.npy", array)
+        for number, array in enumerate(examples.raw.values()):
+            _save(folder / f"raw-{number}.npy", array)
         if examples.labels is not None:
-            np.save(folder / "labels.npy", examples.labels)
+            _save(folder / "labels.npy", examples.labels)
         note = {"inputs": list(examples.raw), "labels": examples.labels is not None}
-        (folder / "examples.new").write_text(json.dumps(note))
-        os.replace(folder / "examples.new", folder / "examples.json")
+        temporary = folder / f"examples.{os.getpid()}"
+        temporary.write_text(json.dumps(note))
+        os.replace(temporary, folder / "examples.json")
     except OSError as error:
         raise CannotWrite(
             f"examples cannot be kept in {folder}: {error.strerror or error}",
             fix="make room, or set QBENCH_CACHE to a folder on another disk",
         ) from error
     return folder
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    """Write under another name first: another process may have the file mapped already."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
+        np.save(file, array)
+    os.replace(temporary, path)
 
 
 def fetch(data_id: str) -> Examples:
@@ -120,9 +131,12 @@ def fetch(data_id: str) -> Examples:
     folder = folder_of(data_id)
     try:
         note = json.loads((folder / "examples.json").read_text())
-        raw = {name: np.load(folder / f"raw-{name}.npy", mmap_mode="r") for name in note["inputs"]}
+        raw = {
+            name: np.load(folder / f"raw-{number}.npy", mmap_mode="r")  # a name may hold a slash
+            for number, name in enumerate(note["inputs"])
+        }
         labels = np.load(folder / "labels.npy") if note["labels"] else None
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise BadFile(
             f"the examples {data_id} cannot be read from {folder}: {error}",
             fix="delete that folder and run again: they are made anew",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from qbench.data.base import DATASETS, calibration_subset, preprocess
+from qbench.errors import DoesNotFit
 from qbench.records import DataSpec, Measurement, Split, Withheld
 from qbench.tasks.base import TASKS, Examples, Task
 
@@ -60,7 +61,16 @@ class ImageClassification(Task):
     def score(
         self, outputs: np.ndarray, examples: Examples
     ) -> tuple[tuple[Measurement, ...], tuple[Withheld, ...]]:
-        """Return correctness and first answers; an answer that is not finite is wrong and counts as class -1."""
+        """Return correctness and first answers; what is not finite is wrong and counts as class -1.
+
+        Raises:
+            DoesNotFit: the outputs are no class scores.
+        """
+        if outputs.ndim != 2 or outputs.shape[1] < 2:
+            raise DoesNotFit(
+                f"outputs of shape {'x'.join(map(str, outputs.shape))} are no scores (images, classes)",
+                fix="make the scores the network's first output, or take the task agreement",
+            )
         finite = np.isfinite(outputs).all(axis=1)
         first = np.where(finite, np.where(finite[:, None], outputs, 0).argmax(axis=1), -1)
         correct = first == np.asarray(examples.labels)

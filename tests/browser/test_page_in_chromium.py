@@ -1,4 +1,4 @@
-"""The page in a real browser: it fits a phone and a desk, asks nobody for anything, and leads to its lines."""
+"""The page in a real browser: it fits a phone and a desk, and asks nobody for anything."""
 
 import re
 import shutil
@@ -19,8 +19,8 @@ QUIET = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 # A window cannot be narrower than 500 pixels, a frame can; the outer page reads the inner one's measures.
-FRAME = """<!doctype html><body style="margin:0"><iframe src="{page}" style="border:0;width:{width}px;height:900px"
-onload="const w = this.contentWindow, d = w.document;
+FRAME = """<!doctype html><body style="margin:0"><iframe src="{page}"
+style="border:0;width:{width}px;height:900px" onload="const w = this.contentWindow, d = w.document;
 const dead = [...d.querySelectorAll('a[href^=\\'#\\']')].map(a => a.getAttribute('href'))
   .filter(href => !d.getElementById(decodeURIComponent(href.slice(1))));
 document.body.dataset.answer = [w.innerWidth, d.documentElement.scrollWidth, dead.join(' ') || 'none',
@@ -28,7 +28,9 @@ document.body.dataset.answer = [w.innerWidth, d.documentElement.scrollWidth, dea
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine: apt-get install chromium"),
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="there is no Chromium on this machine: apt-get install chromium"
+    ),
 ]
 
 

@@ -18,7 +18,7 @@ from qbench.report.tables import (
     verdict_table,
     withheld_table,
 )
-from qbench.report.writers import LONGEST, cells_csv, escaped, markdown, print_matrix, print_summary
+from qbench.report.writers import LONGEST, cells_csv, escaped, grouped, markdown, print_summary, print_table
 
 
 @pytest.fixture
@@ -98,7 +98,8 @@ def printed(run, width, encoding="utf-8"):
     file = io.TextIOWrapper(raw, encoding=encoding)
     console = Console(file=file, width=width)
     print_summary(run, console)
-    print_matrix(select(run), console)
+    for group in grouped(select(run)):
+        print_table(matrix_table(group), console)
     file.flush()
     return raw.getvalue().decode(encoding)
 

@@ -15,4 +15,5 @@ def make_data(request: StepRequest, trace: Trace) -> Measured:
     trace.stage = "data"
     examples = task_of(spec.task).examples(spec)
     store(examples)
-    return Measured((), evidence=(Evidence("data id", examples.data_id), Evidence("examples", str(len(examples)))))
+    evidence = (Evidence("data id", examples.data_id), Evidence("examples", str(len(examples))))
+    return Measured((), evidence=evidence)

@@ -1,4 +1,4 @@
-"""What a deployment costs before it answers: load, first call and memory, in a process that has one engine."""
+"""What a deployment costs before it answers: load, first call and memory, in a process with one engine."""
 
 from __future__ import annotations
 

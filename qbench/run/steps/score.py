@@ -132,7 +132,7 @@ def _kernels_ran_as_claimed(opened: Opened, proof: KernelProof) -> None:
         raise DoesNotFit(
             f"the file stores {stored} weights in {bits} bits, but only {proof.low_bit} multiply-accumulate "
             f"kernels ran in {what} and {proof.other} in 32-bit float",
-            fix="this engine does not speed this technique up here; leave the pair out, or try another engine",
+            fix="this engine does not speed this technique up; leave the pair out, or try another engine",
         )
 
 

@@ -28,13 +28,12 @@ def time_case(request: StepRequest, trace: Trace) -> Measured:
     )
     verdict = not_steady(window.steady, sum(window.warmup_ns) * 1e-9)
     rows, batch = opened.fixed_batch, opened.case.scenario.batch
-    filled = rows is not None and rows > batch
-    evidence = (Evidence("batch", f"filled up to {rows}, the only size that the network takes"),) if filled else ()
+    filled = Evidence("batch", f"filled up to {rows}, the only size that the network takes")
     return Measured(
         (_as_measurement("latency", window), *Witness.now().since(start)),
         (Withheld("energy", why_unavailable()),),
         (verdict,) if verdict else (),
-        evidence,
+        (filled,) if rows and rows > batch else (),
     )
 
 
