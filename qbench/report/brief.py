@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from qbench.report.cell import Cell
+from qbench.report.cell import Cell, told_without_labels
 from qbench.report.figures import FIGURES
 from qbench.report.tables import (
     Column,
@@ -21,7 +21,7 @@ from qbench.report.tables import (
 )
 
 SHOWN = ("accuracy", "accuracy_difference", "file_size", "speedup", "latency")
-AGAINST_FLOAT = ("accuracy_difference", "speedup")
+AGAINST_FLOAT = ("accuracy_difference", "speedup", "agreement", "kl_divergence")
 WITH_SPREAD = ("speedup",)  # the page has the spread of the others
 
 
@@ -29,12 +29,13 @@ def brief_table(cells: Sequence[Cell]) -> Table:
     """Return the measured, collapsed and failed cells of one place; skipped ones are counted below."""
     notes = Notes()
     told = [cell for cell in cells if cell.status != "skipped"]
-    columns = (Column("technique"), Column("engine"), *(Column(FIGURES[name].head, True) for name in SHOWN))
+    names = [told_without_labels(name, told) for name in SHOWN]
+    columns = (Column("technique"), Column("engine"), *(Column(FIGURES[name].head, True) for name in names))
     rows = tuple(
         (
             Entry(cell.technique, cell=cell.number),
             Entry(cell.engine),
-            *(_entry(cell, name, notes) for name in SHOWN),
+            *(_entry(cell, name, notes) for name in names),
         )
         for cell in told
     )

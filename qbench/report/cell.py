@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from qbench.records import ArtifactSpec, Case, Choice, DataSpec, Evidence, Scenario, Verdict, Withheld
 from qbench.report.compare import Judgement
-from qbench.report.figures import Value
+from qbench.report.figures import Figure, Value
 
 Status = Literal["measured", "skipped", "failed", "collapsed"]
+WITHOUT_LABELS = {"accuracy": "agreement", "accuracy_difference": "kl_divergence", "flips": "sqnr"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,3 +113,10 @@ class Cell:
     def unstable(self) -> str | None:
         """Why its timing must not win anything, or None."""
         return next((v.text for v in self.verdicts if v.kind == "unstable"), None)
+
+
+def told_without_labels(name: str, cells: Sequence[Cell]) -> str:
+    """Return which figure stands in the place of this one: where no cell has labels, agreement with float."""
+    labelled = any(isinstance(cell.figures["accuracy"], Figure) for cell in cells)
+    agreeing = any(isinstance(cell.figures["agreement"], Figure) for cell in cells)
+    return WITHOUT_LABELS.get(name, name) if agreeing and not labelled else name

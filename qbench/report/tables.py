@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from qbench.records import Session
-from qbench.report.cell import Cell
+from qbench.report.cell import Cell, told_without_labels
 from qbench.report.figures import FIGURES, Absent, Figure, Value
 from qbench.report.recommend import Recommendation, recommend
 
@@ -185,7 +185,8 @@ def matrix_table(cells: Sequence[Cell]) -> Table:
     if engines:
         columns.append(Column("engine"))
     columns.append(Column("status", wide=True))
-    columns += [Column(FIGURES[name].head, True, wide) for name, _, wide in MATRIX]
+    told = [(told_without_labels(name, cells), tone, wide) for name, tone, wide in MATRIX]
+    columns += [Column(FIGURES[name].head, True, wide) for name, _, wide in told]
     rows = []
     for cell in cells:
         row = [Entry(cell.technique, cell=cell.number)]
@@ -194,7 +195,7 @@ def matrix_table(cells: Sequence[Cell]) -> Table:
         if engines:
             row.append(Entry(cell.engine))
         row.append(_status(cell, notes))
-        for name, tone, _ in MATRIX:
+        for name, tone, _ in told:
             row.append(shown(cell.figures[name], notes, tone(cell), _cautions(cell, name)))
         rows.append(tuple(row))
     title = where[0] if len(where) == 1 else "All cells"

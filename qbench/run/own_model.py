@@ -20,9 +20,10 @@ def own_suite(model: str, inputs: Path) -> Suite:
         raise BadFile(
             f"{model} is no .onnx file", fix="export your model with torch.onnx.export(..., 'model.onnx')"
         )
+    OnnxFile(model).content()  # a missing file is told as such, not as a broken one
     _check_together(OnnxFile(model), inputs)
-    task = {"use": "agreement", "inputs": str(inputs.resolve())}
-    return replace(load_suite("try"), model=[SuiteModel(str(Path(model).resolve()), task)])
+    task = {"use": "agreement", "inputs": str(inputs)}
+    return replace(load_suite("try"), model=[SuiteModel(model, task)])
 
 
 def _check_together(model: OnnxFile, inputs: Path) -> None:

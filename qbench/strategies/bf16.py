@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -42,10 +43,21 @@ class BFloat16(Strategy):
     def apply(self, artifact: Artifact, calibration: Calibration, folder: Path) -> Artifact:  # noqa: ARG002
         """Cast the module, or the tensors of the ONNX file; see Strategy.apply."""
         if artifact.format == "torch":
+            _has_weights_or_raise(artifact.module)
             return replace(artifact, module=_InBFloat16.around(artifact.module), state=Float("bf16"))
         path = folder / "model.onnx"
         _cast_onnx(artifact.path, path)
         return replace(artifact, path=path, state=Float("bf16"))
+
+
+def _has_weights_or_raise(module: Any) -> None:
+    if not any(weight.is_floating_point() and weight.dim() > 1 for weight in module.parameters()):
+        kinds = Counter(type(part).__name__ for part in module.modules() if not list(part.children()))
+        found = ", ".join(f"{kind} x{count}" for kind, count in kinds.most_common())
+        raise DoesNotFit(
+            f"bf16 stores floating weights in 16 bits; this network has none (found: {found or 'nothing'})",
+            fix="leave bf16 out for this network",
+        )
 
 
 class _InBFloat16:

@@ -1,5 +1,6 @@
 """A working place with its own suites, hardware and cache, and the faulty plug-ins beside it."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # the importlib mode of pytest adds no folder by itself
 
-from workplace import FAULTY, Place
+from workplace import CHECKOUT, FAULTY, Place
 
 from qbench.models.base import MODELS
 from qbench.strategies.base import STRATEGIES
@@ -31,7 +32,7 @@ def faulty(monkeypatch):
         list(registry)  # scanned first, so that what is copied is whole
         monkeypatch.setattr(registry, "_items", dict(registry._items))
     monkeypatch.syspath_prepend(FAULTY)
-    monkeypatch.setenv("PYTHONPATH", str(FAULTY))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(FAULTY), str(CHECKOUT)]))
     for name in [name for name in sys.modules if name.startswith("qbench_faulty")]:
         monkeypatch.delitem(sys.modules, name)
     for name in ("models", "tasks", "fake_strategies", "onnx_strategies"):

@@ -16,7 +16,8 @@ from qbench.run.session import execute
 from qbench.store import read_runs, results_files
 from qbench.suite import load_suite
 
-FAULTY = Path(__file__).parent.parent / "plugins" / "faulty"
+CHECKOUT = Path(__file__).parents[2]
+FAULTY = CHECKOUT / "tests" / "plugins" / "faulty"
 TESTBED = """
 name = "testbed"
 title = "a device of which every number is known"
@@ -65,7 +66,7 @@ class Place:
         return path
 
     def environment(self, **more):
-        paths = os.pathsep.join(filter(None, [str(FAULTY), more.pop("PYTHONPATH", "")]))
+        paths = os.pathsep.join(filter(None, [str(FAULTY), str(CHECKOUT), more.pop("PYTHONPATH", "")]))
         return {**os.environ, "PYTHONPATH": paths, "QBENCH_CACHE": str(self.cache), "COLUMNS": "200", **more}
 
     def command(self, *words):

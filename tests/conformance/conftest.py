@@ -1,0 +1,107 @@
+"""Products of every strategy on the small network, made once a session; deployments of them in the cache."""
+
+import shutil
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from qbench.errors import DoesNotFit
+from qbench.formats import cache
+from qbench.formats.artifact import load, save
+from qbench.formats.edges import EDGES
+from qbench.formats.reference import reference_inputs, write_reference
+from qbench.records import ArtifactSpec, Case, Choice, DataSpec, Deployment, Float, Hop, Scenario, key
+from qbench.run.protocol import StepRequest
+from qbench.records import Step
+from qbench.strategies.base import STRATEGIES, Calibration
+from qbench.tasks.base import Examples, store
+
+
+@pytest.fixture(scope="session")
+def source_for(in_format, images, tmp_path_factory):
+    """Return a function: what a strategy's route starts from, the float network or another one's product."""
+
+    def give(strategy, route, body="network"):
+        source = in_format(route.takes, body)
+        try:
+            strategy.state(source.state)
+        except DoesNotFit:
+            return after_another(strategy, route, body)
+        return source
+
+    def after_another(strategy, route, body):
+        for name in STRATEGIES:
+            other = STRATEGIES[name]()
+            for way in other.routes:
+                if way.gives == route.takes and accepts(other, Float()) and accepts(strategy, other.state(Float())):
+                    folder = tmp_path_factory.mktemp(name)
+                    return other.apply(in_format(way.takes, body), calibration(images), folder)
+        raise AssertionError(f"no strategy gives a {route.takes} network that {strategy} takes")
+
+    return give
+
+
+def accepts(strategy, state):
+    try:
+        strategy.state(state)
+    except DoesNotFit:
+        return False
+    return True
+
+
+def calibration(images):
+    return Calibration("images of the tests", {"images": images})
+
+
+@pytest.fixture(scope="session")
+def product_of(source_for, images, tmp_path_factory):
+    """Return a function: apply a strategy on a route, on the same calibration images every time."""
+
+    def give(strategy, route, body="network"):
+        folder = tmp_path_factory.mktemp("product")
+        return strategy.apply(source_for(strategy, route, body), calibration(images), folder)
+
+    return give
+
+
+@pytest.fixture(scope="session")
+def on_file(tmp_path_factory):
+    """Return a function: a live product's file, by the edge that its state survives; a file as it is."""
+
+    def give(artifact):
+        while artifact.path is None:
+            edge = next(e for e in EDGES if e.takes == artifact.format and e.survives(artifact.state))
+            artifact = edge.convert(artifact, tmp_path_factory.mktemp(edge.name))
+        return artifact
+
+    return give
+
+
+@pytest.fixture(scope="session")
+def deploy(images, in_format):
+    """Return a function: put an artifact and examples into the cache, and give the request that scores them."""
+    import torch
+
+    def give(artifact, backend, technique=None, batch=1):
+        source = Hop("source", Choice("small network of the tests"), artifact.format, Float(), str(artifact.path))
+        link = Hop("technique", Choice(technique or ""), artifact.format, artifact.state, "")
+        spec = ArtifactSpec(source.use, (source, link) if technique else (source,))
+        if not cache.holds(spec):
+            making = cache.workspace(spec)
+            shutil.copytree(artifact.path.parent, making, dirs_exist_ok=True)
+            inputs = reference_inputs(in_format("torch").inputs)
+            with torch.no_grad():
+                wanted = in_format("torch").module(torch.from_numpy(inputs["images"])).numpy()
+            write_reference(making, inputs, wanted)
+            save(replace(artifact, path=making / artifact.path.name), making, spec)
+            cache.publish(making, spec)
+        examples = Examples("images-of-the-tests", {"images": images}, None)
+        store(examples)
+        evaluation = DataSpec(Choice("agreement"), "test", len(images))
+        deployment = Deployment(spec, backend, "cpu", 1, "")
+        case = Case("tests", technique or "fp32", "technique", deployment, evaluation, Scenario(batch=batch))
+        request = StepRequest(Step("score", case), ((key(evaluation), examples.data_id),))
+        return SimpleNamespace(request=request, case=case, artifact=load(cache.folder_of(spec)))
+
+    return give

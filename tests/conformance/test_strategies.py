@@ -1,0 +1,202 @@
+"""What every strategy promises, present or future: parametrized over the registry, so a new leaf inherits it."""
+
+import hashlib
+from dataclasses import fields
+from types import SimpleNamespace
+from typing import Literal, get_args, get_origin, get_type_hints
+
+import numpy as np
+import pytest
+
+from qbench.backends.base import BACKENDS
+from qbench.errors import DoesNotFit
+from qbench.formats.artifact import load, save
+from qbench.formats.proof import prove
+from qbench.metrics import CATALOGUE
+from qbench.records import ArtifactSpec, Case, Choice, DataSpec, Deployment, FakeQuant, Float, Hop, Measured
+from qbench.records import Quantized, Scenario, Scheme, Step
+from qbench.run.executor import Executor
+from qbench.run.steps.score import _no_speed
+from qbench.strategies.base import STRATEGIES
+
+ROUTES = [
+    pytest.param(name, route, id=f"{name}-{route.takes}-{route.gives}")
+    for name in STRATEGIES
+    for route in STRATEGIES[name].routes
+]
+PARAMETERS = [
+    pytest.param(name, route, field.name, id=f"{name}-{route.takes}-{field.name}")
+    for name in STRATEGIES
+    for route in STRATEGIES[name].routes
+    for field in fields(STRATEGIES[name])
+]
+# A field whose type offers nothing else to try yet; it must leave this set when a second choice arrives.
+NO_ALTERNATIVE = {("static_int8", "observer")}
+# A second value for a field whose type does not suggest one (free text, or a number with odd limits).
+TRY = {}
+
+
+def fingerprint(artifact):
+    """Return what a network is, without what merely names it: its tensors and its graph."""
+    if artifact.format == "torch":
+        return {name: tensor.float().numpy().tobytes() for name, tensor in artifact.module.state_dict().items()}
+    if artifact.format == "onnx":
+        import onnx
+
+        graph = onnx.load(artifact.path).graph
+        tensors = {tensor.name: onnx.numpy_helper.to_array(tensor).tobytes() for tensor in graph.initializer}
+        return tensors | {"graph": [node.SerializeToString(deterministic=True) for node in graph.node]}
+    if artifact.format == "exported":
+        import torch
+
+        program = torch.export.load(artifact.path)
+        tensors = {name: tensor.float().numpy().tobytes() for name, tensor in program.state_dict.items()}
+        return tensors | {"graph": program.graph_module.code}
+    return {path.name: digest(path) for path in artifact.path.parent.iterdir()}
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(("name", "route"), ROUTES)
+def test_the_network_given_comes_back_unchanged(name, route, source_for, product_of):
+    source = source_for(STRATEGIES[name](), route)
+    before, file = fingerprint(source), source.path and digest(source.path)
+    product = product_of(STRATEGIES[name](), route)
+    assert fingerprint(source) == before
+    assert (source.path and digest(source.path)) == file
+    assert product.path is None or product.path != source.path
+
+
+@pytest.mark.parametrize(("name", "route"), ROUTES)
+def test_the_same_twice_gives_the_same_tensors_and_graph(name, route, product_of):
+    assert fingerprint(product_of(STRATEGIES[name](), route)) == fingerprint(product_of(STRATEGIES[name](), route))
+
+
+@pytest.mark.parametrize(("name", "route"), ROUTES)
+def test_the_product_is_not_the_network_given(name, route, source_for, product_of):
+    assert fingerprint(product_of(STRATEGIES[name](), route)) != fingerprint(source_for(STRATEGIES[name](), route))
+
+
+@pytest.mark.parametrize(("name", "route", "field"), PARAMETERS)
+def test_every_parameter_changes_the_product(name, route, field, product_of):
+    values = alternatives(name, field)
+    if not values:
+        assert (name, field) in NO_ALTERNATIVE, f"say in TRY which other value {name}.{field} takes"
+        return
+    assert (name, field) not in NO_ALTERNATIVE
+    usual = fingerprint(product_of(STRATEGIES[name](), route))
+    for value in values:
+        assert fingerprint(product_of(STRATEGIES[name](**{field: value}), route)) != usual, f"{field}={value!r}"
+
+
+def alternatives(name, field):
+    """Return other values for a field: all of a Literal's, the other bool, a number that is accepted."""
+    kind = STRATEGIES[name]
+    hint, usual = get_type_hints(kind)[field], getattr(kind(), field)
+    if (name, field) in TRY:
+        return [TRY[name, field]]
+    if get_origin(hint) is Literal:
+        return [value for value in get_args(hint) if value != usual]
+    if hint is bool:
+        return [not usual]
+    numbers = [usual * 2, usual // 2, usual + 1] if hint is int else [usual / 2] if hint is float else []
+    return [value for value in numbers if value != usual and builds(kind, field, value)][:1]
+
+
+def builds(kind, field, value):
+    try:
+        kind(**{field: value})
+    except ValueError:
+        raise
+    except Exception:  # BadParameter: out of range
+        return False
+    return True
+
+
+@pytest.mark.parametrize(("name", "route"), ROUTES)
+def test_what_it_says_is_what_the_file_bears_out(name, route, product_of, on_file):
+    proof = prove(on_file(product_of(STRATEGIES[name](), route)))
+    assert proof.failure is None
+    found = {m.metric: m.samples[0] for m in proof.measurements}
+    if STRATEGIES[name]().state(Float()).kind != "fake_quant":
+        assert 0 < found["covered_weights"] < found["covered_float"]
+        assert 0 < found["covered_macs"] <= found["model_macs"]
+
+
+@pytest.mark.parametrize(("name", "route"), ROUTES)
+def test_the_state_and_format_announced_are_those_given(name, route, source_for, product_of):
+    strategy = STRATEGIES[name]()
+    product = product_of(strategy, route)
+    assert product.state == strategy.state(source_for(strategy, route).state)
+    assert product.format == route.gives
+
+
+@pytest.mark.parametrize(("name", "route"), ROUTES)
+def test_the_product_survives_being_saved(name, route, product_of, on_file, images):
+    product = on_file(product_of(STRATEGIES[name](), route))
+    backend = engine_for(product)
+    before = backend.load(product, "cpu", 1).run({"images": images[:4]})[0]
+    hop = Hop("source", Choice("any"), product.format, Float(), "")
+    save(product, product.path.parent, ArtifactSpec(Choice("any"), (hop,)))
+    loaded = load(product.path.parent)
+    assert (loaded.state, loaded.inputs, loaded.outputs) == (product.state, product.inputs, product.outputs)
+    after = backend.load(loaded, "cpu", 1).run({"images": images[:4]})[0]
+    np.testing.assert_array_equal(after, before)
+    assert np.isfinite(after).all()
+
+
+def engine_for(product):
+    engines = [BACKENDS[name]() for name in BACKENDS if product.format in BACKENDS[name].runs]
+    reasons = []
+    for engine in engines:
+        reasons.append(engine.refuses(product.state, engine.probe().on("cpu")))
+        if reasons[-1] is None:
+            return engine
+    assert engines, f"no engine runs {product.format}"
+    pytest.skip("; ".join(reasons))
+
+
+@pytest.mark.parametrize(("name", "route"), ROUTES)
+def test_a_network_without_a_layer_to_cover_is_refused_by_the_kinds_it_has(name, route, product_of):
+    with pytest.raises(DoesNotFit, match=r"(?i)relu(.|\n)*fix: ."):
+        product_of(STRATEGIES[name](), route, "nothing to quantize")
+
+
+@pytest.mark.parametrize("name", list(STRATEGIES))
+def test_a_strategy_says_what_it_is_and_where_it_comes_from(name):
+    kind = STRATEGIES[name]
+    assert kind.about
+    assert kind.source
+    assert kind.routes
+    assert hash(kind()) == hash(kind())
+
+
+# --- simulated is never timed ---------------------------------------------------------------------
+
+INT8 = Scheme(8, 8, "per_channel")
+
+
+def a_case(state):
+    hop = Hop("technique", Choice("any"), "onnx", state, "")
+    deployment = Deployment(ArtifactSpec(Choice("any"), (hop,)), "onnxruntime", "cpu", 1, "")
+    return Case("tests", "any", "technique", deployment, DataSpec(Choice("agreement"), "test", 8), Scenario())
+
+
+@pytest.mark.parametrize(("state", "never"), [(FakeQuant(INT8), True), (Quantized(INT8), False), (Float(), False)])
+def test_a_simulated_network_is_scored_and_never_timed(state, never):
+    case = a_case(state)
+    executor = Executor(None, None, "", None, None, None)
+    before = Step("data", case.evaluation), Step("prepare", case.deployment.artifact), Step("score", case)
+    executor._outcomes = {step.key: Measured(()) for step in before}
+    assert not executor._pointless(Step("score", case))
+    assert executor._pointless(Step("time", case)) is never
+    assert executor._pointless(Step("deploy", case)) is never
+
+
+def test_a_simulated_network_has_no_number_that_needs_native_kernels():
+    opened = SimpleNamespace(artifact=SimpleNamespace(state=FakeQuant(INT8)), case=a_case(FakeQuant(INT8)))
+    withheld = _no_speed(opened, None)
+    assert {w.metric for w in withheld} == {name for name, m in CATALOGUE.items() if m.needs_native}
+    assert all("simulated" in w.reason for w in withheld)

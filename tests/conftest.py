@@ -1,0 +1,57 @@
+"""What every test shares: a cache of its own, and one small network in every format there is an edge to."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qbench.formats.artifact import Artifact, TensorSpec
+from qbench.formats.edges import EDGES
+from qbench.records import Float
+
+SIDE, CLASSES = 8, 10
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def images():
+    return np.random.default_rng(0).standard_normal((40, 3, SIDE, SIDE)).astype("f4")
+
+
+@pytest.fixture(scope="session")
+def in_format(tmp_path_factory):
+    """Return a function: a format's name to a small convolutional network in that format, made once."""
+    made = {}
+
+    def give(name, body="network"):
+        if (name, body) not in made:
+            if name == "torch":
+                made[name, body] = live(body)
+            else:
+                edge = next(edge for edge in EDGES if edge.gives == name)
+                folder = tmp_path_factory.mktemp(f"{body}-{name}")
+                made[name, body] = edge.convert(give(edge.takes, body), Path(folder))
+        return made[name, body]
+
+    return give
+
+
+def live(body):
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, stride=2), nn.ReLU(),
+        nn.Flatten(), nn.Linear(32 * 9, CLASSES),
+    )  # fmt: skip
+    module = {"network": network, "nothing to quantize": nn.Sequential(nn.ReLU(), nn.ReLU6(), nn.Flatten())}[body]
+    inputs = (TensorSpec("images", "float32", (None, 3, SIDE, SIDE)),)
+    outputs = (TensorSpec("scores", "float32", (None, CLASSES)),)
+    return Artifact("torch", Float(), inputs, outputs, module=module.eval())
