@@ -144,11 +144,10 @@ def main() -> None:
     from qbench.errors import OutOfRoom, QbenchError
 
     try:
-        app(standalone_mode=False)
-    except typer.Exit as leaving:
-        sys.exit(leaving.exit_code)
-    except typer.Abort:
-        sys.exit(INTERRUPTED)
+        code = app(standalone_mode=False)  # without its own error handling, typer returns the exit code
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
+        sys.exit(code)
     except QbenchError as error:
         from rich.markup import escape
 
@@ -156,7 +155,7 @@ def main() -> None:
         told.print(f"[bold red]{type(error).__name__}[/]: {escape(error.problem)}", highlight=False)
         told.print(f"  [bold]fix:[/] {escape(error.fix)}", highlight=False)
         sys.exit(SOMETHING_FAILED if isinstance(error, OutOfRoom) else WRONG_USAGE)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         console(stderr=True).print("stopped; everything that had ended is on disk: go on with --resume")
         sys.exit(INTERRUPTED)
     except Exception as error:

@@ -65,7 +65,7 @@ def read_reference(folder: Path) -> tuple[dict[str, np.ndarray], np.ndarray] | N
     if not (folder / NAME).is_file():
         return None
     try:
-        with np.load(folder / NAME) as kept:
+        with (folder / NAME).open("rb") as file, np.load(file) as kept:  # numpy leaves a torn file open
             inputs = {name[3:]: kept[name] for name in kept.files if name.startswith("in_")}
             return inputs, kept["outputs"]
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:

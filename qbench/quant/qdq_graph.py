@@ -83,10 +83,7 @@ def onnx_weights(path: Path | None) -> list[Weight]:
         raise BadFile(problem, fix="export it again with torch.onnx.export") from error
     graph = OnnxGraph(model)
     return [
-        weight
-        for node in graph.nodes
-        if node.op_type in ONNX_MACS
-        for weight in _weights_of(node, graph)
+        weight for node in graph.nodes if node.op_type in ONNX_MACS for weight in _weights_of(node, graph)
     ]
 
 

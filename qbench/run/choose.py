@@ -8,6 +8,8 @@ from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from qbench.errors import BadParameter, QbenchError, UnknownName
+from qbench.models.base import MODELS, Model
+from qbench.models.file import SUFFIX, OnnxFile
 from qbench.records import Choice
 from qbench.registry import Registry, did_you_mean
 from qbench.strategies.base import STRATEGIES, Strategy
@@ -25,6 +27,15 @@ def strategy_of(choice: Choice) -> Strategy:
         BadParameter: a parameter that it does not have, of a wrong type, or out of its range.
     """
     return _made(STRATEGIES, choice)
+
+
+def model_of(choice: Choice) -> Model:
+    """Return the model: the zoo's by name, the user's file by its suffix.
+
+    Raises:
+        UnknownName: the zoo has no such model.
+    """
+    return OnnxFile(choice.name) if choice.name.endswith(SUFFIX) else MODELS[choice.name]
 
 
 def task_of(choice: Choice) -> Task:

@@ -11,11 +11,10 @@ from qbench.errors import BadSuite, DoesNotFit
 from qbench.formats import cache
 from qbench.hardware import HardwareProfile
 from qbench.models.base import Model
-from qbench.models.choose import model_of
 from qbench.profile import Profile
 from qbench.records import ArtifactSpec, Case, Choice, DataSpec, Deployment, Float, Hop, Scenario, key
 from qbench.registry import did_you_mean
-from qbench.run.choose import at, strategy_of, task_of
+from qbench.run.choose import at, model_of, strategy_of, task_of
 from qbench.run.way import find_way, version_or_none
 from qbench.suite import Suite, SuiteExpectation, SuiteModel, Technique, choice_of, expanded
 from qbench.tasks.base import Task

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,22 +80,27 @@ def device_lock() -> Iterator[None]:
     path = cache_folder() / "measuring.lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        opened = path.open("a+")
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise CannotWrite(
             f"the cache folder {path.parent} cannot be written: {error.strerror or error}",
             fix="set QBENCH_CACHE to a folder that can be written",
         ) from error
-    with opened as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            raise NotAvailable(
-                f"another qbench run (process {file.read().strip() or 'unknown'}) is measuring here",
-                fix="wait for it: two runs at once would time each other",
-            ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+    try:
+        _take(descriptor)
         yield
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise NotAvailable(
+            f"another qbench run (process {os.read(descriptor, 20).decode() or 'unknown'}) is measuring here",
+            fix="wait for it: two runs at once would time each other",
+        ) from error
+    with suppress(OSError):  # on a full disk the lock holds as well; the number is a courtesy to the other
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())

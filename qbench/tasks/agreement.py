@@ -35,8 +35,8 @@ class Agreement(Task):
         """
         how = "save samples with numpy.savez(path, INPUT_NAME=array), first axis = samples"
         try:
-            with np.load(self.inputs, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
+            with open(self.inputs, "rb") as file, np.load(file, allow_pickle=False) as kept:
+                arrays = {name: kept[name] for name in kept.files}
         except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
             raise BadFile(f"--inputs {self.inputs} is no .npz file: {error}", fix=how) from error
         lengths = {name: (array.shape[0] if array.ndim else 0) for name, array in arrays.items()}
@@ -95,7 +95,9 @@ class Agreement(Task):
         return None
 
     def score(
-        self, outputs: np.ndarray, examples: Examples  # noqa: ARG002
+        self,
+        outputs: np.ndarray,
+        examples: Examples,  # noqa: ARG002
     ) -> tuple[tuple[Measurement, ...], tuple[Withheld, ...]]:
         """Return the first answers where outputs look like class scores: reals, (count, at least 2)."""
         withheld = (Withheld("correct", NO_LABELS),)

@@ -11,9 +11,8 @@ from qbench.formats import cache
 from qbench.formats.artifact import load, save
 from qbench.formats.edges import EDGES
 from qbench.formats.reference import reference_inputs, write_reference
-from qbench.records import ArtifactSpec, Case, Choice, DataSpec, Deployment, Float, Hop, Scenario, key
+from qbench.records import ArtifactSpec, Case, Choice, DataSpec, Deployment, Float, Hop, Scenario, Step, key
 from qbench.run.protocol import StepRequest
-from qbench.records import Step
 from qbench.strategies.base import STRATEGIES, Calibration
 from qbench.tasks.base import Examples, store
 
@@ -34,7 +33,11 @@ def source_for(in_format, images, tmp_path_factory):
         for name in STRATEGIES:
             other = STRATEGIES[name]()
             for way in other.routes:
-                if way.gives == route.takes and accepts(other, Float()) and accepts(strategy, other.state(Float())):
+                if (
+                    way.gives == route.takes
+                    and accepts(other, Float())
+                    and accepts(strategy, other.state(Float()))
+                ):
                     folder = tmp_path_factory.mktemp(name)
                     return other.apply(in_format(way.takes, body), calibration(images), folder)
         raise AssertionError(f"no strategy gives a {route.takes} network that {strategy} takes")
@@ -80,11 +83,13 @@ def on_file(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def deploy(images, in_format):
-    """Return a function: put an artifact and examples into the cache, and give the request that scores them."""
+    """Return a function: put an artifact and examples into the cache, give the request that scores them."""
     import torch
 
     def give(artifact, backend, technique=None, batch=1):
-        source = Hop("source", Choice("small network of the tests"), artifact.format, Float(), str(artifact.path))
+        source = Hop(
+            "source", Choice("small network of the tests"), artifact.format, Float(), str(artifact.path)
+        )
         link = Hop("technique", Choice(technique or ""), artifact.format, artifact.state, "")
         spec = ArtifactSpec(source.use, (source, link) if technique else (source,))
         if not cache.holds(spec):

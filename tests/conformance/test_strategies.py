@@ -1,4 +1,4 @@
-"""What every strategy promises, present or future: parametrized over the registry, so a new leaf inherits it."""
+"""What every strategy promises: parametrized over the registry, so that a new leaf inherits every test."""
 
 import hashlib
 from dataclasses import fields
@@ -13,8 +13,21 @@ from qbench.errors import DoesNotFit
 from qbench.formats.artifact import load, save
 from qbench.formats.proof import prove
 from qbench.metrics import CATALOGUE
-from qbench.records import ArtifactSpec, Case, Choice, DataSpec, Deployment, FakeQuant, Float, Hop, Measured
-from qbench.records import Quantized, Scenario, Scheme, Step
+from qbench.records import (
+    ArtifactSpec,
+    Case,
+    Choice,
+    DataSpec,
+    Deployment,
+    FakeQuant,
+    Float,
+    Hop,
+    Measured,
+    Quantized,
+    Scenario,
+    Scheme,
+    Step,
+)
 from qbench.run.executor import Executor
 from qbench.run.steps.score import _no_speed
 from qbench.strategies.base import STRATEGIES
@@ -39,7 +52,9 @@ TRY = {}
 def fingerprint(artifact):
     """Return what a network is, without what merely names it: its tensors and its graph."""
     if artifact.format == "torch":
-        return {name: tensor.float().numpy().tobytes() for name, tensor in artifact.module.state_dict().items()}
+        return {
+            name: tensor.float().numpy().tobytes() for name, tensor in artifact.module.state_dict().items()
+        }
     if artifact.format == "onnx":
         import onnx
 
@@ -71,12 +86,16 @@ def test_the_network_given_comes_back_unchanged(name, route, source_for, product
 
 @pytest.mark.parametrize(("name", "route"), ROUTES)
 def test_the_same_twice_gives_the_same_tensors_and_graph(name, route, product_of):
-    assert fingerprint(product_of(STRATEGIES[name](), route)) == fingerprint(product_of(STRATEGIES[name](), route))
+    assert fingerprint(product_of(STRATEGIES[name](), route)) == fingerprint(
+        product_of(STRATEGIES[name](), route)
+    )
 
 
 @pytest.mark.parametrize(("name", "route"), ROUTES)
 def test_the_product_is_not_the_network_given(name, route, source_for, product_of):
-    assert fingerprint(product_of(STRATEGIES[name](), route)) != fingerprint(source_for(STRATEGIES[name](), route))
+    assert fingerprint(product_of(STRATEGIES[name](), route)) != fingerprint(
+        source_for(STRATEGIES[name](), route)
+    )
 
 
 @pytest.mark.parametrize(("name", "route", "field"), PARAMETERS)
@@ -88,7 +107,9 @@ def test_every_parameter_changes_the_product(name, route, field, product_of):
     assert (name, field) not in NO_ALTERNATIVE
     usual = fingerprint(product_of(STRATEGIES[name](), route))
     for value in values:
-        assert fingerprint(product_of(STRATEGIES[name](**{field: value}), route)) != usual, f"{field}={value!r}"
+        assert fingerprint(product_of(STRATEGIES[name](**{field: value}), route)) != usual, (
+            f"{field}={value!r}"
+        )
 
 
 def alternatives(name, field):
@@ -184,10 +205,12 @@ def a_case(state):
     return Case("tests", "any", "technique", deployment, DataSpec(Choice("agreement"), "test", 8), Scenario())
 
 
-@pytest.mark.parametrize(("state", "never"), [(FakeQuant(INT8), True), (Quantized(INT8), False), (Float(), False)])
+@pytest.mark.parametrize(
+    ("state", "never"), [(FakeQuant(INT8), True), (Quantized(INT8), False), (Float(), False)]
+)
 def test_a_simulated_network_is_scored_and_never_timed(state, never):
     case = a_case(state)
-    executor = Executor(None, None, "", None, None, None)
+    executor = Executor(SimpleNamespace(cells=()), None, "", None, None, None)
     before = Step("data", case.evaluation), Step("prepare", case.deployment.artifact), Step("score", case)
     executor._outcomes = {step.key: Measured(()) for step in before}
     assert not executor._pointless(Step("score", case))

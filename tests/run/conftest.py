@@ -25,23 +25,40 @@ def shared_place(tmp_path_factory):
     return Place(tmp_path_factory.mktemp("place"))
 
 
-@pytest.fixture
-def faulty(monkeypatch):
-    """The faulty plug-ins in this process and in the workers that it starts; gone again afterwards."""
+def add_faulty(patch):
+    """Add the faulty plug-ins to this process and to the workers that it starts, until `patch` is undone."""
+    if "fake_network" in MODELS:  # a module's fixture has added them already
+        return
     for registry in (MODELS, STRATEGIES, TASKS):
         list(registry)  # scanned first, so that what is copied is whole
-        monkeypatch.setattr(registry, "_items", dict(registry._items))
-    monkeypatch.syspath_prepend(FAULTY)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(FAULTY), str(CHECKOUT)]))
+        patch.setattr(registry, "_items", dict(registry._items))
+    patch.syspath_prepend(FAULTY)
+    patch.setenv("PYTHONPATH", os.pathsep.join([str(FAULTY), str(CHECKOUT)]))
     for name in [name for name in sys.modules if name.startswith("qbench_faulty")]:
-        monkeypatch.delitem(sys.modules, name)
+        patch.delitem(sys.modules, name)
     for name in ("models", "tasks", "fake_strategies", "onnx_strategies"):
         __import__(f"qbench_faulty.{name}")
 
 
-@pytest.fixture
-def inside(place, faulty, monkeypatch):
-    """The place as this process's own working folder and cache."""
-    monkeypatch.chdir(place.root)
-    monkeypatch.setenv("QBENCH_CACHE", str(place.cache))
+def enter(patch, place):
+    """Make the place this process's own working folder and cache."""
+    add_faulty(patch)
+    patch.chdir(place.root)
+    patch.setenv("QBENCH_CACHE", str(place.cache))
     return place
+
+
+@pytest.fixture
+def faulty(monkeypatch):
+    add_faulty(monkeypatch)
+
+
+@pytest.fixture
+def inside(place, monkeypatch):
+    return enter(monkeypatch, place)
+
+
+@pytest.fixture(scope="module")
+def shared_inside(shared_place):
+    with pytest.MonkeyPatch.context() as patch:
+        yield enter(patch, shared_place)

@@ -21,12 +21,12 @@ def ended(shared_place):
     """One run of everything that can go wrong, on the command line."""
     shared_place.suite("faulty", TECHNIQUES)
     return shared_place.qbench(
-        "run", "--suite", "faulty", "--hw", "testbed", "--time-limit", "4s", "--memory-limit", "600MiB"
+        "run", "--suite", "faulty", "--hw", "testbed", "--time-limit", "3s", "--memory-limit", "600MiB"
     )
 
 
 @pytest.fixture(scope="module")
-def run(ended, shared_place):
+def run(ended, shared_place):  # noqa: ARG001
     return shared_place.last()
 
 
@@ -49,7 +49,9 @@ def test_latency_is_that_of_the_fake_clock_to_the_nanosecond(run, technique, lat
         assert samples(record, "latency") == (latency_s,) * calls
 
 
-@pytest.mark.parametrize(("technique", "share"), [("fp32", 0.9), ("int8", 0.8), ("simulated", 0.8), ("collapse", 0.2)])
+@pytest.mark.parametrize(
+    ("technique", "share"), [("fp32", 0.9), ("int8", 0.8), ("simulated", 0.8), ("collapse", 0.2)]
+)
 def test_accuracy_is_the_share_that_the_file_names(run, technique, share):
     (record,) = of(run, "score", technique)
     correct = samples(record, "correct")
@@ -79,7 +81,7 @@ PREPARING = {
 }
 SCORING = {
     "crash": ("score", "the process was killed by SIGABRT"),
-    "hang": ("score", "stopped: it took longer than its limit of 4 s"),
+    "hang": ("score", "stopped: it took longer than its limit of 3 s"),
     "allocate": ("score", "stopped: it took more memory than its limit of 0.586 GiB"),
     "empty": ("score", "gave an output of shape (0, 10)"),
     "float_kernels": ("proof of kernel", "only 0 multiply-accumulate kernels"),
@@ -106,7 +108,10 @@ def test_what_breaks_on_the_engine_is_recorded_and_never_timed(run, technique):
     assert of(run, "deploy", technique) == of(run, "time", technique) == []
 
 
-@pytest.mark.parametrize(("technique", "words"), [("collapse", "accuracy 20.0% against 90.0%"), ("nan", "200 of 200 answers hold NaN")])
+@pytest.mark.parametrize(
+    ("technique", "words"),
+    [("collapse", "accuracy 20.0% against 90.0%"), ("nan", "200 of 200 answers hold NaN")],
+)
 def test_a_collapse_is_a_verdict_with_accuracy_and_size_and_without_speed(run, technique, words):
     (record,) = of(run, "score", technique)
     assert isinstance(record.outcome, Measured)
@@ -152,18 +157,21 @@ def test_no_cell_is_without_an_outcome(run):
 
 
 def test_exit_codes_say_measured_collapsed_and_wrong_usage(place):
-    place.suite("good", {"int8": '[{ use = "fake_int8" }]'})
-    assert place.qbench("run", "-s", "good", "--hw", "testbed").returncode == 0
-    collapse = {"known": '[{ use = "fake_collapse" }]'}
-    place.suite("bad", collapse)
-    assert place.qbench("run", "-s", "bad", "--hw", "testbed").returncode == 1
-    place.suite("expected", collapse, more='[[expect]]\ntechnique = "known"\nreason = "its scale is wrong"\n')
+    place.suite(
+        "expected",
+        {"known": '[{ use = "fake_collapse" }]'},
+        more='[[expect]]\ntechnique = "known"\nreason = "its scale is wrong"\n',
+    )
     expected = place.qbench("run", "-s", "expected", "--hw", "testbed")
     assert expected.returncode == 0, expected.stdout + expected.stderr
     (record,) = of(place.last(), "score", "known")
     assert [verdict.kind for verdict in record.outcome.verdicts] == ["collapsed"]  # shown as ever
     assert "its scale is wrong" in [evidence.found for evidence in record.outcome.evidence]
-    for wrong in (["run", "-s", "godo"], ["run", "--no-such-flag"], ["run", "-s", "good", "--hw", "testbed", "--time-limit", "4"]):
+    for wrong in (
+        ["run", "-s", "expcted"],
+        ["run", "--no-such-flag"],
+        ["run", "-s", "expected", "--time-limit", "4"],
+    ):
         answer = place.qbench(*wrong)
         assert answer.returncode == 2, answer.stdout + answer.stderr
         assert "Traceback" not in answer.stderr
@@ -178,13 +186,16 @@ def test_a_resumed_run_with_an_old_collapse_ends_as_the_first_did(inside):
 
 
 def test_what_cannot_run_here_is_skipped_with_its_reason_before_anything_starts(inside):
-    inside.suite("skips", {"int8": '[{ use = "static_int8" }]', "twice": '[{ use = "fake_int8" }, { use = "fake_int8" }]'})
+    inside.suite(
+        "skips",
+        {"int8": '[{ use = "static_int8" }]', "twice": '[{ use = "fake_int8" }, { use = "fake_int8" }]'},
+    )
     run = inside.execute("skips").run
     planned = {r.step.subject.technique: r.outcome for r in run.records if r.step.kind == "plan"}
     assert planned["fp32"] == Measured(())  # what will run is told as well: no cell can vanish
     skipped = {name: outcome for name, outcome in planned.items() if isinstance(outcome, Skipped)}
     assert set(skipped) == {"int8", "twice"}
-    assert "there is no way from fake to fake (static_int8 takes onnx)" in skipped["int8"].reason
+    assert "from fake through static_int8 (onnx to onnx) to fake" in skipped["int8"].reason
     assert "this one is quantized already" in skipped["twice"].reason
     assert {r.step.subject.technique for r in run.records if r.step.kind == "time"} == {"fp32"}
     assert [r.step.kind for r in run.records][:4] == ["plan", "plan", "plan", "data"]
@@ -219,8 +230,14 @@ def test_techniques_on_real_onnx_files_are_found_out(inside):
     run = inside.execute("onnx", brief, watcher=Nobody(), limits=Limits(time_s=60)).run
     (lied,) = of(run, "prepare", hop="lying_onnx")
     assert isinstance(lied.outcome, Failed)
-    assert "none of the 2 weights in the deployed file is stored in 8 bits (found: 32 bits)" in lied.outcome.error
-    for technique, words in (("collapsing", "more than half of what the network knew is gone"), ("nan", "NaN or infinity")):
+    assert (
+        "none of the 2 weights in the deployed file is stored in 8 bits (found: 32 bits)"
+        in lied.outcome.error
+    )
+    for technique, words in (
+        ("collapsing", "more than half of what the network knew is gone"),
+        ("nan", "NaN or infinity"),
+    ):
         (record,) = of(run, "score", technique)
         assert isinstance(record.outcome, Measured), record.outcome
         assert samples(record, "low_bit_kernels")[0] >= 1  # really int8 kernels

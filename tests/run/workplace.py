@@ -75,7 +75,7 @@ class Place:
     def qbench(self, *words, **more):
         """Run the command line as a stranger would, in this folder."""
         return subprocess.run(
-            self.command(*words), cwd=self.root, env=self.environment(**more), capture_output=True, text=True, check=False,
+            self.command(*words), cwd=self.root, env=self.environment(**more), capture_output=True, text=True, check=False,  # noqa: E501
             timeout=120,
         )  # fmt: skip
 
@@ -87,12 +87,14 @@ class Place:
         return read_runs(self.files())[-1]
 
     def plan(self, name, profile=SPEEDY, selection=None):
-        return make_plan(load_suite(name), profile, load_profiles("testbed"), selection or Selection(), probe_all)
+        return make_plan(
+            load_suite(name), profile, load_profiles("testbed"), selection or Selection(), probe_all
+        )
 
     def execute(self, name, profile=SPEEDY, *, resume=False, limits=None, watcher=None):
         """Run a suite in this process."""
         return execute(
-            self.plan(name, profile), self.root / "results", watcher or Nobody(), limits or Limits(), command="test", resume=resume
+            self.plan(name, profile), self.root / "results", watcher or Nobody(), limits or Limits(), command="test", resume=resume  # noqa: E501
         )  # fmt: skip
 
 

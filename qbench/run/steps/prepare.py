@@ -24,9 +24,8 @@ from qbench.formats.edges import named, onnx_files
 from qbench.formats.proof import prove
 from qbench.formats.reference import keep_reference, pass_on_reference
 from qbench.measure.memory import peak_bytes, reset_peak
-from qbench.models.choose import model_of
 from qbench.records import ArtifactSpec, Evidence, Hop, Measured, Measurement, Withheld, key
-from qbench.run.choose import strategy_of
+from qbench.run.choose import model_of, strategy_of
 from qbench.run.protocol import StepRequest, Trace
 from qbench.strategies.base import Calibration
 from qbench.tasks.base import fetch
@@ -133,7 +132,7 @@ def _source(hop: Hop, folder: Path) -> Artifact:
         keep_reference(artifact, folder)
         return artifact
     home = artifact.path.parent
-    for path in onnx_files(artifact.path):
+    for path in onnx_files(artifact.path) if artifact.format == "onnx" else [artifact.path]:
         copy = folder / path.relative_to(home)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)

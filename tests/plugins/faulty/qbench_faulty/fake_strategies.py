@@ -1,3 +1,4 @@
+# ruff: noqa: ARG002 - what a plug-in is given and does not need
 """Techniques for the fake engine: one honest one, and one for every way to go wrong."""
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class OnFake(Strategy):
     def state(self, before: State) -> State:
         if before != Float():
             raise DoesNotFit(
-                f"this step takes a 32-bit float network, and this one is {before.kind} already", fix="put it first"
+                f"this step takes a 32-bit float network, and this one is {before.kind} already",
+                fix="put it first",
             )
         return Quantized(INT8)
 
@@ -55,7 +57,9 @@ class Honest(OnFake):
 
     def __post_init__(self) -> None:
         if self.speedup <= 0:
-            raise BadParameter(f"fake_int8: speedup = {self.speedup} is not above 0", fix="write speedup = 2.0")
+            raise BadParameter(
+                f"fake_int8: speedup = {self.speedup} is not above 0", fix="write speedup = 2.0"
+            )
 
     def more(self) -> dict[str, Any]:
         return {"latency_s": 0.02 / self.speedup}

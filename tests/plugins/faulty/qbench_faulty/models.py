@@ -17,7 +17,13 @@ INPUTS = (TensorSpec("row", "float32", (None, CLASSES)),)
 OUTPUTS = (TensorSpec("scores", "float32", (None, CLASSES)),)
 
 # what the float network is: nine answers in ten are right, a call takes 20 ms on the fake engine's clock
-BEHAVIOUR = {"accuracy": 0.9, "latency_s": 0.02, "low_bit": 0, "other": 2, "weights": [[1000, 32], [4000, 32]]}
+BEHAVIOUR = {
+    "accuracy": 0.9,
+    "latency_s": 0.02,
+    "low_bit": 0,
+    "other": 2,
+    "weights": [[1000, 32], [4000, 32]],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,10 @@ class OnnxNetwork(Model):
         there = np.random.default_rng(0).standard_normal((CLASSES, HIDDEN)).astype(np.float32)
         back = np.linalg.pinv(there.astype(np.float64)).astype(np.float32)
         graph = helper.make_graph(
-            [helper.make_node("MatMul", ["row", "there"], ["hidden"]), helper.make_node("MatMul", ["hidden", "back"], ["scores"])],
+            [
+                helper.make_node("MatMul", ["row", "there"], ["hidden"]),
+                helper.make_node("MatMul", ["hidden", "back"], ["scores"]),
+            ],
             "identity",
             [helper.make_tensor_value_info("row", TensorProto.FLOAT, ["batch", CLASSES])],
             [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", CLASSES])],

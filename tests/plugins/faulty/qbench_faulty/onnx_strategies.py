@@ -1,3 +1,4 @@
+# ruff: noqa: ARG002 - what a plug-in is given and does not need
 """Techniques on ONNX files that go wrong as real ones do: they claim, they overflow, they ruin."""
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class Overflowing(OnOnnx):
 
 
 def _dynamic(source: Path, path: Path, scale_times: float) -> None:
-    """Write each matrix product as DynamicQuantizeLinear, MatMulInteger and a multiplication by the scales."""
+    """Write each matrix product as DynamicQuantizeLinear, MatMulInteger and a multiplication by the scales."""  # noqa: E501
     import numpy as np
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -77,12 +78,17 @@ def _dynamic(source: Path, path: Path, scale_times: float) -> None:
     value = "row"
     for layer in LAYERS:
         codes, scale = _codes(weights[layer], scale_times)
-        stored += [numpy_helper.from_array(codes, f"{layer}_q"), numpy_helper.from_array(np.array(scale, np.float32), f"{layer}_s")]
+        stored += [
+            numpy_helper.from_array(codes, f"{layer}_q"),
+            numpy_helper.from_array(np.array(scale, np.float32), f"{layer}_s"),
+        ]
         stored.append(numpy_helper.from_array(np.array(0, np.int8), f"{layer}_z"))
         out = "scores" if layer == LAYERS[-1] else f"{layer}_out"
         nodes += [
             helper.make_node("DynamicQuantizeLinear", [value], [f"{layer}_x", f"{layer}_xs", f"{layer}_xz"]),
-            helper.make_node("MatMulInteger", [f"{layer}_x", f"{layer}_q", f"{layer}_xz", f"{layer}_z"], [f"{layer}_i"]),
+            helper.make_node(
+                "MatMulInteger", [f"{layer}_x", f"{layer}_q", f"{layer}_xz", f"{layer}_z"], [f"{layer}_i"]
+            ),
             helper.make_node("Cast", [f"{layer}_i"], [f"{layer}_f"], to=TensorProto.FLOAT),
             helper.make_node("Mul", [f"{layer}_xs", f"{layer}_s"], [f"{layer}_both"]),
             helper.make_node("Mul", [f"{layer}_f", f"{layer}_both"], [out]),

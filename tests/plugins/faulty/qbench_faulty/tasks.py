@@ -1,3 +1,4 @@
+# ruff: noqa: ARG002 - what a plug-in is given and does not need
 """A task whose every number is known: the input is a one-hot row, and the right answer is that row."""
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ class OneHot(Task):
         labels = (np.arange(spec.count) + self.offset) % CLASSES
         if spec.seed is not None:
             labels = np.random.default_rng(spec.seed).permutation(labels)
-        return Examples(f"one-hot-{self.offset}-{spec.split}-{spec.count}-{spec.seed}", {"row": labels}, labels)
+        return Examples(
+            f"one-hot-{self.offset}-{spec.split}-{spec.count}-{spec.seed}", {"row": labels}, labels
+        )
 
     def prepare(self, raw: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {name: np.eye(CLASSES, dtype=np.float32)[array] for name, array in raw.items()}

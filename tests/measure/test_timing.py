@@ -1,0 +1,97 @@
+"""Windows on a clock that moves only when the call says so."""
+
+import pytest
+
+from qbench.measure.timing import time_window
+
+MS = 1_000_000
+
+
+class Call:
+    """Takes the durations it is given, in order; the last one stays."""
+
+    def __init__(self, *durations_ns):
+        self.durations, self.now, self.count = durations_ns, 0, 0
+
+    def __call__(self):
+        self.now += self.durations[min(self.count, len(self.durations) - 1)]
+        self.count += 1
+
+    def window(self, window_s=0.1, warmup_cap_s=1.0):
+        return time_window(self, clock_ns=lambda: self.now, window_s=window_s, warmup_cap_s=warmup_cap_s)
+
+
+def test_the_cold_call_is_kept_apart():
+    window = Call(900 * MS, 1 * MS).window()
+    assert window.first_ns == 900 * MS
+    assert set(window.warmup_ns) == {1 * MS}
+    assert set(window.samples_ns) == {1 * MS}
+
+
+def test_a_steady_call_is_warm_after_three_blocks_of_five():
+    window = Call(1 * MS).window()
+    assert window.steady
+    assert len(window.warmup_ns) == 15
+
+
+def test_the_warm_up_goes_on_while_calls_get_faster():
+    falling = [(100 - n) * MS // 10 for n in range(60)]
+    window = Call(50 * MS, *falling, 4 * MS).window()
+    assert window.steady
+    assert len(window.warmup_ns) > 60
+    assert set(window.samples_ns) == {4 * MS}
+
+
+def test_a_jump_starts_the_warm_up_again():
+    # ten fast calls, then five slow ones: the medians of the last three blocks are 1, 1 and 2
+    window = Call(1 * MS, *[1 * MS] * 10, *[2 * MS] * 20).window()
+    assert len(window.warmup_ns) == 25
+
+
+def test_five_in_a_hundred_is_steady_and_more_is_not():
+    def blocks(last):
+        return Call(100 * MS, *[100 * MS] * 10, *[last] * 5).window(warmup_cap_s=1.6)
+
+    assert blocks(105 * MS).steady
+    assert not blocks(106 * MS).steady
+
+
+def test_the_cap_ends_a_warm_up_that_never_settles():
+    window = Call(*[n * MS for n in range(1, 500)]).window(warmup_cap_s=0.5)
+    assert not window.steady
+    assert window.first_ns + sum(window.warmup_ns[:-1]) < 500 * MS
+    assert window.samples_ns
+
+
+def test_the_cold_call_counts_towards_the_cap():
+    assert Call(2000 * MS, 1 * MS).window(warmup_cap_s=1.0).warmup_ns == ()
+
+
+def test_the_window_lasts_as_long_as_it_was_asked_to():
+    window = Call(1 * MS).window(window_s=0.1)
+    assert len(window.samples_ns) == 100
+
+
+def test_a_call_longer_than_everything_is_measured_once():
+    call = Call(9_000 * MS)
+    window = call.window(window_s=1.0, warmup_cap_s=2.0)
+    assert window.samples_ns == (9_000 * MS,)
+    assert window.warmup_ns == ()
+    assert call.count == 2
+
+
+def test_a_window_of_no_length_still_has_a_sample():
+    assert Call(1 * MS).window(window_s=0.0).samples_ns == (1 * MS,)
+
+
+@pytest.mark.parametrize(("duration", "group"), [(20_000, 1), (19_999, 5), (10_000, 10), (300, 333)])
+def test_calls_too_short_for_the_clock_are_timed_in_groups(duration, group):
+    window = Call(duration).window(window_s=0.01)
+    assert window.group == group
+    assert set(window.samples_ns) == {duration}
+
+
+def test_a_clock_that_does_not_move_during_a_call_is_no_division_by_zero():
+    ticks = iter(range(0, 10**9, 1000))
+    window = time_window(lambda: None, clock_ns=lambda: next(ticks), window_s=0.001, warmup_cap_s=0.001)
+    assert window.samples_ns

@@ -1,0 +1,135 @@
+"""The way from a model to a file that an engine runs: the shortest, or an error that names the obstacle."""
+
+import pytest
+
+from qbench.errors import BadParameter, DoesNotFit, UnknownName
+from qbench.formats.edges import Edge
+from qbench.records import ArtifactSpec, Choice, DataSpec, Float, Hop
+from qbench.run import way
+from qbench.run.choose import at, strategy_of, task_of
+from qbench.run.way import find_way, makers
+
+TORCH = Hop("source", Choice("net"), "torch", Float(), "s")
+CALIBRATION = DataSpec(Choice("t"), "calibration", 8, 0)
+
+
+def edge(takes, gives, survives=lambda state: True):
+    return Edge(f"{takes}_to_{gives}", takes, gives, "numpy", survives, lambda artifact, folder: artifact)
+
+
+def go(source, chain, *goals):
+    found = find_way(source, tuple(Choice(name) for name in chain), frozenset(goals), lambda: CALIBRATION)
+    return [str(hop) for hop in found[1:]]
+
+
+@pytest.fixture
+def edges(monkeypatch):
+    return lambda *those: monkeypatch.setattr(way, "EDGES", those)
+
+
+def test_an_engine_that_runs_the_source_needs_no_way():
+    assert go(TORCH, [], "torch") == []
+
+
+def test_edges_are_put_in_where_formats_do_not_meet():
+    assert go(TORCH, ["static_int8"], "onnx") == ["to exported", "to onnx", "static_int8"]
+
+
+def test_the_shortest_way_wins(edges):
+    edges(edge("torch", "b"), edge("b", "c"), edge("c", "goal"), edge("b", "goal"))
+    assert go(TORCH, [], "goal") == ["to b", "to goal"]
+
+
+def test_a_circle_of_edges_ends(edges):
+    edges(edge("torch", "b"), edge("b", "torch"))
+    with pytest.raises(DoesNotFit, match="no way leads from torch to goal"):
+        go(TORCH, [], "goal")
+
+
+@pytest.mark.parametrize("those", [
+    (edge("torch", "b"), edge("b", "goal"), edge("torch", "c"), edge("c", "goal")),
+    (edge("torch", "b"), edge("torch", "c"), edge("b", "d"), edge("c", "d"), edge("d", "goal")),
+])  # fmt: skip
+def test_a_tie_is_an_error_that_names_both(edges, those):
+    edges(*those)
+    with pytest.raises(
+        DoesNotFit, match="two ways are equally short: to b > .* or to c > .*\n  fix: name the conversion"
+    ):
+        go(TORCH, [], "goal")
+
+
+def test_an_edge_that_a_state_does_not_survive_is_no_way(edges):
+    edges(edge("torch", "goal", lambda state: state == Float()))
+    assert go(TORCH, [], "goal") == ["to goal"]
+    with pytest.raises(DoesNotFit, match=r"through bf16 \(.*\) to goal"):
+        go(TORCH, ["bf16"], "goal")
+
+
+def test_a_step_that_refuses_the_state_gives_its_own_words():
+    with pytest.raises(
+        DoesNotFit, match="static_int8 takes a 32-bit float network, and this one is quantized already"
+    ):
+        go(TORCH, ["static_int8", "static_int8"], "onnx")
+
+
+def test_no_way_names_what_each_link_takes_and_what_the_engine_runs():
+    with pytest.raises(
+        DoesNotFit, match=r"from torch through static_int8 \(onnx to onnx\) to exported or torch"
+    ):
+        go(TORCH, ["static_int8"], "torch", "exported")
+
+
+def test_only_what_looks_at_data_names_it():
+    hops = find_way(TORCH, (Choice("static_int8"),), frozenset({"onnx"}), lambda: CALIBRATION)
+    assert [hop.calibration for hop in hops] == [None, None, None, CALIBRATION]
+    hops = find_way(
+        TORCH, (Choice("dynamic_int8"),), frozenset({"onnx"}), lambda: pytest.fail("asked for data")
+    )
+    assert hops[-1].calibration is None
+
+
+def test_the_servers_that_prepare_import_what_the_hops_call_and_nothing_more():
+    torch_way = find_way(TORCH, (Choice("dynamic_int8"),), frozenset({"onnx"}), lambda: CALIBRATION)
+    assert {"torch", "onnx"} <= set(makers([ArtifactSpec(Choice("net"), torch_way)]))
+    onnx = Hop("source", Choice("a.onnx"), "onnx", Float(), "s")
+    own = find_way(onnx, (Choice("dynamic_int8"),), frozenset({"onnx"}), lambda: CALIBRATION)
+    assert set(makers([ArtifactSpec(Choice("a.onnx"), own)])) == {"numpy", "onnx", "onnxruntime"}
+    assert makers([]) == ("numpy",)
+
+
+# --- choosing by name -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("choice", "kind", "words"), [
+    (Choice("static_int9"), UnknownName, "no technique is called 'static_int9'\n  fix: did you mean 'static_int8'"),  # noqa: E501
+    (Choice("static_int8", (("observr", "minmax"),)), BadParameter, "no parameter 'observr'.*\n  fix: did you mean 'observer'"),  # noqa: E501
+    (Choice("static_int8", (("observer", "maxmin"),)), BadParameter, "observer='maxmin' is no 'minmax'"),
+    (Choice("static_int8", (("per_channel", "yes"),)), BadParameter, "per_channel='yes' is no bool\n  fix: write per_channel = true"),  # noqa: E501
+    (Choice("static_int8", (("per_channel", 1),)), BadParameter, "per_channel=1 is no bool"),
+])  # fmt: skip
+def test_a_wrong_name_or_value_is_told_with_the_nearest(choice, kind, words):
+    with pytest.raises(kind, match=words):
+        strategy_of(choice)
+
+
+def test_a_task_is_chosen_by_the_same_rules():
+    with pytest.raises(UnknownName, match="did you mean 'agreement'"):
+        task_of(Choice("agrement"))
+    with pytest.raises(UnknownName, match="did you mean 'digits'"):
+        task_of(Choice("image_classification", (("dataset", "digit"),)))
+
+
+@pytest.mark.usefixtures("faulty")
+def test_a_parameter_out_of_range_and_of_a_wrong_type():
+    assert strategy_of(Choice("fake_int8", (("speedup", 3),))).speedup == 3  # a whole number is a number
+    with pytest.raises(BadParameter, match=r"speedup = -1.0 is not above 0\n  fix: write speedup = 2.0"):
+        strategy_of(Choice("fake_int8", (("speedup", -1.0),)))
+    with pytest.raises(BadParameter, match="speedup='fast' is no float\n  fix: write speedup = 0.5"):
+        strategy_of(Choice("fake_int8", (("speedup", "fast"),)))
+
+
+def test_the_place_stands_in_front_and_the_kind_of_error_stays():
+    with pytest.raises(UnknownName, match=r"^a\.toml: chain\[1\]: no x\n  fix: y"), at("a.toml: chain[1]"):
+        raise UnknownName("no x", fix="y")
+    with pytest.raises(DoesNotFit, match="^no"), at("a.toml"):
+        raise DoesNotFit("no", fix="y")
