@@ -16,7 +16,12 @@ from qbench.show import show_list
 
 def qbench(*words, cwd=None):
     return subprocess.run(
-        [sys.executable, "-m", "qbench", *words], capture_output=True, text=True, cwd=cwd, check=False, timeout=120
+        [sys.executable, "-m", "qbench", *words],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        check=False,
+        timeout=120,
     )
 
 
@@ -71,7 +76,9 @@ def test_a_report_of_nothing_says_what_to_run_first(tmp_path):
     assert "qbench run --suite vision" in done.stderr
 
 
-@pytest.mark.parametrize(("limit", "words"), [("10", "no number with a unit"), ("10 lightyears", "no unit of it")])
+@pytest.mark.parametrize(
+    ("limit", "words"), [("10", "no number with a unit"), ("10 lightyears", "no unit of it")]
+)
 def test_a_limit_without_a_unit_is_refused_before_anything_runs(limit, words, tmp_path):
     done = qbench("run", "--suite", "smoke", "--time-limit", limit, cwd=tmp_path)
     assert done.returncode == 2

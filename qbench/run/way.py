@@ -13,7 +13,7 @@ from pathlib import Path
 
 import qbench.quant as quant
 from qbench.errors import DoesNotFit
-from qbench.formats import edges
+from qbench.formats import edges, reference
 from qbench.formats.edges import EDGES
 from qbench.records import ArtifactSpec, Choice, DataSpec, Hop, State
 from qbench.run.choose import strategy_of
@@ -126,7 +126,7 @@ def _provider(takes: str, hop: Hop) -> str:
 def digest_of(path: Path, provider: str) -> str:
     """Digest the code of a hop, of what it shares in `quant`, and the versions of the libraries it calls."""
     digest = hashlib.sha256(path.read_bytes())
-    for shared in sorted(Path(quant.__file__).parent.glob("*.py")):
+    for shared in [*sorted(Path(quant.__file__).parent.glob("*.py")), Path(reference.__file__)]:
         digest.update(shared.read_bytes())
     for name in provider.split():
         digest.update(f"{name} {version_or_none(name)};".encode())

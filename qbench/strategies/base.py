@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from qbench.records import State
+from qbench.errors import DoesNotFit
+from qbench.records import Float, State
 from qbench.registry import Registry
 
 if TYPE_CHECKING:
@@ -47,6 +48,19 @@ class Calibration:
         count = len(next(iter(self.inputs.values())))
         for start in range(0, count, batch):
             yield {name: array[start : start + batch] for name, array in self.inputs.items()}
+
+
+def takes_fp32(technique: str, before: State) -> None:
+    """Refuse a network that is not in 32-bit float any more; for a strategy's `state`.
+
+    Raises:
+        DoesNotFit: it is in another state; the fix puts the technique first.
+    """
+    if before != Float("fp32"):
+        raise DoesNotFit(
+            f"{technique} takes a 32-bit float network, and this one is {before.kind} already",
+            fix=f'put it first: chain = [{{ use = "{technique}" }}]',
+        )
 
 
 class Strategy(abc.ABC):

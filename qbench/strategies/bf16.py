@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from qbench.errors import DoesNotFit
 from qbench.quant.onnx_layers import read_network
 from qbench.records import Float, State
-from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy
+from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, takes_fp32
 
 if TYPE_CHECKING:
     from qbench.formats.artifact import Artifact
@@ -33,11 +33,7 @@ class BFloat16(Strategy):
 
     def state(self, before: State) -> State:
         """Return bfloat16; see Strategy.state."""
-        if before != Float("fp32"):
-            raise DoesNotFit(
-                f"bf16 takes a 32-bit float network, and this one is {before.kind} already",
-                fix='put it first: chain = [{ use = "bf16" }]',
-            )
+        takes_fp32("bf16", before)
         return Float("bf16")
 
     def apply(self, artifact: Artifact, calibration: Calibration, folder: Path) -> Artifact:  # noqa: ARG002

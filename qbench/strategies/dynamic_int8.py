@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from qbench.errors import DoesNotFit
 from qbench.quant.onnx_layers import quietly, read_network
-from qbench.records import Float, Quantized, Scheme, State
-from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy
+from qbench.records import Quantized, Scheme, State
+from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, takes_fp32
 
 if TYPE_CHECKING:
     from qbench.formats.artifact import Artifact
@@ -27,16 +26,10 @@ class DynamicInt8(Strategy):
     routes: ClassVar[tuple[Route, ...]] = (Route("onnx", "onnx", "onnxruntime-gpu onnxruntime onnx"),)
     needs_calibration: ClassVar[bool] = False
 
-    per_channel: bool = False
-
     def state(self, before: State) -> State:
-        """Return eight bits both ways, dynamic; see Strategy.state."""
-        if before != Float("fp32"):
-            raise DoesNotFit(
-                f"dynamic_int8 takes a 32-bit float network, and this one is {before.kind} already",
-                fix='put it first: chain = [{ use = "dynamic_int8" }]',
-            )
-        return Quantized(Scheme(8, 8, "per_channel" if self.per_channel else "per_tensor", dynamic=True))
+        """Return eight bits both ways, dynamic, one scale a tensor; see Strategy.state."""
+        takes_fp32("dynamic_int8", before)
+        return Quantized(Scheme(8, 8, "per_tensor", dynamic=True))
 
     def apply(self, artifact: Artifact, calibration: Calibration, folder: Path) -> Artifact:  # noqa: ARG002
         """Rewrite the layers with their integer forms; see Strategy.apply."""
@@ -45,5 +38,5 @@ class DynamicInt8(Strategy):
 
             path = folder / "model.onnx"
             network = read_network(artifact.path, COVERS, "dynamic_int8")
-            quantize_dynamic(network, str(path), per_channel=self.per_channel, weight_type=QuantType.QInt8)
+            quantize_dynamic(network, str(path), weight_type=QuantType.QInt8)
         return replace(artifact, path=path, state=self.state(artifact.state))

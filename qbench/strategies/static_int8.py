@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from qbench.errors import BadParameter, DoesNotFit
+from qbench.errors import BadParameter
 from qbench.quant.onnx_layers import quietly, read_network
-from qbench.records import Float, Quantized, Scheme, State
-from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy
+from qbench.records import Quantized, Scheme, State
+from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, takes_fp32
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,11 +43,7 @@ class StaticInt8(Strategy):
 
     def state(self, before: State) -> State:
         """Return eight bits both ways; see Strategy.state."""
-        if before != Float("fp32"):
-            raise DoesNotFit(
-                f"static_int8 takes a 32-bit float network, and this one is {before.kind} already",
-                fix='put it first: chain = [{ use = "static_int8" }]',
-            )
+        takes_fp32("static_int8", before)
         return Quantized(Scheme(8, 8, "per_channel" if self.per_channel else "per_tensor"))
 
     def apply(self, artifact: Artifact, calibration: Calibration, folder: Path) -> Artifact:
