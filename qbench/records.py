@@ -183,9 +183,9 @@ class Step:
 
     @property
     def key(self) -> str:
-        """Name the work by content: `score` and `deploy` by deployment, `time` by case and round."""
+        """Name the work by content: `score` by deployment, `deploy` by case, `time` by case and round."""
         subject: object = self.subject
-        if isinstance(subject, Case) and self.kind in ("score", "deploy"):
+        if isinstance(subject, Case) and self.kind == "score":
             subject = (subject.deployment, subject.evaluation)
         return f"{self.kind}-{key(subject)}-{self.round}"
 

@@ -75,7 +75,7 @@ def join(run: Run) -> list[Joined]:
             cases[subject] = None
         if step.kind == "time" and isinstance(subject, Case):
             times.setdefault(subject, {})[step.round] = line
-        elif step.kind in ("score", "deploy") and isinstance(subject, Case):
+        elif step.kind == "score" and isinstance(subject, Case):
             by_kind.setdefault(step.kind, {})[subject.deployment, subject.evaluation] = line
         else:
             by_kind.setdefault(step.kind, {})[subject] = line
@@ -100,7 +100,7 @@ def join(run: Run) -> list[Joined]:
                 plan=plan,
                 prepare=about("prepare", artifact),
                 score=about("score", scored),
-                deploy=about("deploy", scored),
+                deploy=about("deploy", case),
                 times=times.get(case, {}),
                 data=tuple(line for line in data if line),
             )

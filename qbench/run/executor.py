@@ -125,7 +125,7 @@ class Executor:
         artifacts = dict.fromkeys(case.deployment.artifact for case in cells)
         deployed = {(case.deployment, case.evaluation): case for case in reversed(cells)}
         cases = [case for case in cells if deployed[case.deployment, case.evaluation] is case]
-        timed = [case for case in cases if case.scenario.name != "scored"]
+        timed = [case for case in cells if case.scenario.name != "scored"]
         return [
             *(Step("data", spec) for spec in data),
             *(Step("prepare", spec) for spec in artifacts),

@@ -173,10 +173,10 @@ class _Builder:
                 )
                 kind = Scenario(scenario.name, scenario.batch) if scenario else Scenario("scored")
                 case = replace(case, scenario=kind)
-                if reason:
+                if reason:  # the same for every batch and seed: said once
                     self.skips.append(Skip(case, reason))
-                else:
-                    self.cells.append(case)
+                    return
+                self.cells.append(case)
 
     def _case(
         self, use: str, model: Model, task: Choice, technique: Technique, backend: str, device: str, seed: int
