@@ -200,6 +200,7 @@ class Progress:
             TimeRemainingColumn(compact=True, elapsed_when_finished=False),
             console=told,
             transient=True,
+            refresh_per_second=2,  # every refresh takes a core from what is timed
             disable=not told.is_terminal,
         )
         self._task = self.bar.add_task("starting", total=None)

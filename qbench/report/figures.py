@@ -157,8 +157,7 @@ FIGURES: dict[str, Shown] = {
             "speedup_over_float",
             "over best float",
             "higher",
-            "Latency of the fastest float cell of any engine over this cell's. Across engines the rounds are "
-            "not shared, so nothing cancels and the interval is wider.",
+            "Latency of the fastest float cell of any engine over this cell's, inside the rounds that both share.",
         ),
         Shown(
             "ratio_spread",

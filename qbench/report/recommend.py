@@ -56,20 +56,34 @@ def absent_place(cells: Sequence[Cell]) -> bool:
 def why_not(cell: Cell) -> str | None:
     """Return why a technique's cell must not be shipped, or None where nothing speaks against it.
 
-    The rules: measured; not collapsed; steady; accuracy not known to fall by more than the limit; surely
-    faster than fp32 on the same engine and than the best float cell of any engine.
+    The rules: measured; not collapsed; accuracy not known to fall by more than the limit; surely faster than
+    fp32 on the same engine and than the best float cell of any engine; and stable between rounds, or faster in
+    the worst of them by more than the rounds differ.
     """
     if cell.status != "measured":
         return f"{cell.status}: {cell.reasons[0].text}"
     if cell.judgement.outcome in ("fail", "incomparable"):
         return cell.judgement.text
-    if cell.unstable:
+    if cell.unstable and not _wins_its_worst_round(cell):
         return cell.unstable
     for name, against in BARS:
         slow = _not_faster(cell.figures[name], against)
         if slow:
             return slow
     return None
+
+
+def _wins_its_worst_round(cell: Cell) -> bool:
+    """Tell whether even the worst round beats float by more than the rounds differ among themselves.
+
+    An unstable ratio says that the size of a gain is not known. Its sign still is, where no round comes near
+    the other side.
+    """
+    spread, over = cell.figures["ratio_spread"], cell.figures["speedup_over_float"]
+    ratios = [found.ratio for found in cell.rounds if found.ratio is not None]
+    if isinstance(spread, Absent) or isinstance(over, Absent) or over.low is None or not ratios:
+        return False
+    return min(*ratios, over.low) > 1 + spread.value
 
 
 def _not_faster(value: Value, against: str) -> str | None:
@@ -205,6 +219,8 @@ def _sure(ship: Cell, candidates: int) -> str:
     if ship.role != "fp32":
         words.append("not proven: " * (ship.judgement.outcome == "unjudged") + ship.judgement.text)
     words += [v.text for v in ship.verdicts if v.kind == "not_steady"]
+    if ship.unstable:
+        words.append(f"that it is faster is sure, by how much is not: {ship.unstable}")
     split = ship.case.evaluation.split if ship.case else "test"
     if candidates > 1 and split == "test" and ship.role == "technique":
         words.append(f"chosen among {candidates} techniques on the test examples, which flatters it")

@@ -35,7 +35,7 @@ from qbench.run.perform import perform
 from qbench.run.protocol import About, Limits, ProbeRequest, Reply, Request, SelfRequest, StepRequest
 from qbench.wire import from_plain, to_plain
 
-TICK_S = 0.05  # how often a running child's memory is looked at
+TICK_S = 0.25  # how often a running child's memory is looked at: every look takes a core from what is timed
 LOG_CHARACTERS = 4000  # what is kept of a failed child's own words
 PR_SET_PDEATHSIG = 1  # Linux: the signal that a process gets when its parent dies
 

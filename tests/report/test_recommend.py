@@ -131,3 +131,17 @@ def test_what_is_larger_stands_under_losses(tmp_path):
     found = verdict_on(build)
     assert "file 1.20× of fp32's; peak memory 1.25× of fp32's" in found.loses
     assert "file" not in found.gains
+
+
+def test_an_unstable_gain_wins_only_where_its_worst_round_wins_by_more_than_the_rounds_differ(tmp_path):
+    ratios = {"sure": (2.6, 5.2, 5.7), "doubtful": (1.2, 1.6, 2.8)}
+    # spread over mean: 1.66 / 4.5 = 0.37, and 2.6 > 1.37; 0.83 / 1.87 = 0.45, and 1.2 < 1.45
+    for name, kind in (("sure", "technique"), ("doubtful", "float")):
+        build = Builder(tmp_path / name)
+        build.whole(example.FP32, correct(10), (0.010, 0.010, 0.010))
+        build.whole(example.FAST, correct(10), tuple(0.010 / ratio for ratio in ratios[name]))
+        found = verdict_on(build)
+        assert found.kind == kind
+        told = found.sure if kind == "technique" else found.rejected[0][1]
+        assert "varied by" in told
+    assert "by how much is not" not in found.sure
