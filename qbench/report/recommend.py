@@ -80,10 +80,12 @@ def _wins_its_worst_round(cell: Cell) -> bool:
     the other side.
     """
     spread, over = cell.figures["ratio_spread"], cell.figures["speedup_over_float"]
-    ratios = [found.ratio for found in cell.rounds if found.ratio is not None]
-    if isinstance(spread, Absent) or isinstance(over, Absent) or over.low is None or not ratios:
+    lows = [found.ratio for found in cell.rounds if found.ratio is not None]
+    if isinstance(spread, Absent) or not lows:
         return False
-    return min(*ratios, over.low) > 1 + spread.value
+    if isinstance(over, Figure) and over.low is not None:  # absent for the best float itself
+        lows.append(over.low)
+    return min(lows) > 1 + spread.value
 
 
 def _not_faster(value: Value, against: str) -> str | None:
@@ -138,7 +140,8 @@ def _rivals(judged: Sequence[tuple[Cell, object]]) -> int:
 
 def _float_can_ship(cell: Cell) -> bool:
     right = cell.status == "measured" and cell.judgement.outcome not in ("fail", "incomparable")
-    return right and not cell.unstable and isinstance(cell.figures["latency"], Figure)
+    steady = not cell.unstable or _wins_its_worst_round(cell)
+    return right and steady and isinstance(cell.figures["latency"], Figure)
 
 
 def _latency(cell: Cell) -> float:

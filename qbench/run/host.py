@@ -81,7 +81,7 @@ def versions() -> tuple[tuple[str, str], ...]:
 
 def code_commit() -> tuple[str, bool]:
     """Return the commit that this package stands at, and whether it was changed since; no commit: "none"."""
-    folder = Path(__file__).parent.parent
+    folder = Path(__file__).parents[2]  # where qbench/ lies: the checkout, or site-packages
 
     def git(*words: str) -> str:
         done = subprocess.run(

@@ -145,3 +145,11 @@ def test_an_unstable_gain_wins_only_where_its_worst_round_wins_by_more_than_the_
         told = found.sure if kind == "technique" else found.rejected[0][1]
         assert "varied by" in told
     assert "by how much is not" not in found.sure
+
+
+def test_the_best_float_may_be_unstable_too_where_its_worst_round_wins(tmp_path):
+    for ratios, technique in (((1.5, 2.1, 2.2), "bf16"), ((1.1, 1.6, 2.2), "fp32")):
+        build = Builder(tmp_path / technique)
+        build.whole(example.FP32, correct(10), (0.010, 0.010, 0.010))
+        build.whole(case("bf16", role="float"), correct(10), tuple(0.010 / ratio for ratio in ratios))
+        assert verdict_on(build).ship.technique == technique

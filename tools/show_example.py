@@ -1,0 +1,46 @@
+"""Write the README's table and the example report anew from the committed results.
+
+python tools/show_example.py results/epyc-2-cores/2026-11-23-vision.jsonl
+"""
+
+import io
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from qbench.report.page import write_report
+from qbench.report.writers import print_summary
+from qbench.store import Run, read_runs
+
+CHECKOUT = Path(__file__).parents[1]
+BEGIN, END = "<!-- result: begin -->\n", "<!-- result: end -->"
+WIDTH = 92
+
+
+def block(run: Run) -> str:
+    """Return what `make run` printed at the end of this run, as Markdown."""
+    told = io.StringIO()
+    print_summary(run, Console(file=told, width=WIDTH))
+    lines = "\n".join(line.rstrip() for line in told.getvalue().strip().splitlines())
+    processor = dict(run.session.facts)["processor"]
+    where = f"{processor}, {dict(run.session.facts)['cores usable']} cores, {run.session.started_utc[:10]}"
+    return f"What `make run` printed on a small shared machine ({where}):\n\n```\n{lines}\n```\n"
+
+
+def with_block(readme: str, run: Run) -> str:
+    """Return the README with the block in its place."""
+    before, _, rest = readme.partition(BEGIN)
+    return before + BEGIN + block(run) + END + rest.partition(END)[2]
+
+
+def main() -> None:
+    """Write README.md and reports/example/."""
+    (run,) = read_runs([Path(sys.argv[1])])
+    readme = CHECKOUT / "README.md"
+    readme.write_text(with_block(readme.read_text(), run))
+    write_report(run, CHECKOUT / "reports" / "example")
+
+
+if __name__ == "__main__":
+    main()
