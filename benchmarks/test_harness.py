@@ -29,12 +29,13 @@ def peak_bytes(pid):
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
 
 
-def test_a_quick_run_of_the_smoke_suite(benchmark, tmp_path):
+@pytest.mark.parametrize("suite", ["smoke", "vision"])
+def test_a_quick_run(benchmark, tmp_path, suite):
     """The wall of a quick run with everything to prepare, and the share of it that is the harness's own."""
     found = {}
 
     def run():
-        command = [sys.executable, "-m", "qbench", "run", "--suite", "smoke", "--hw", "cpu"]
+        command = [sys.executable, "-m", "qbench", "run", "--suite", suite, "--hw", "cpu"]
         where = ["--out", str(tmp_path / "results"), "--reports", str(tmp_path / "reports")]
         environment = {**os.environ, "QBENCH_CACHE": str(tmp_path / "cache")}
         process = subprocess.Popen([*command, *where], env=environment, stdout=subprocess.DEVNULL)

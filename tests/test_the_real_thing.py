@@ -84,7 +84,8 @@ def test_every_figure_of_the_table_leads_to_a_line_that_holds_it(smoke):
             assert json.loads(lines[int(number) - 1])["kind"] == "record"
 
 
-def test_a_second_run_takes_its_files_from_the_cache(smoke, tmp_path):
+@pytest.mark.usefixtures("smoke")
+def test_a_second_run_takes_its_files_from_the_cache(tmp_path):
     qbench(tmp_path, "run", "--suite", "smoke", "-b", "onnxruntime", "-t", "static int8")
     (run,) = read_runs(results_files(tmp_path / "results"))
     prepared = [r.outcome for r in run.records if r.step.kind == "prepare"]

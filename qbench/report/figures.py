@@ -157,7 +157,7 @@ FIGURES: dict[str, Shown] = {
             "speedup_over_float",
             "over best float",
             "higher",
-            "Latency of the fastest float cell of any engine over this cell's, inside the rounds that both share.",
+            "Latency of the fastest float cell of any engine over this cell's, inside their common rounds.",
         ),
         Shown(
             "ratio_spread",

@@ -56,9 +56,9 @@ def absent_place(cells: Sequence[Cell]) -> bool:
 def why_not(cell: Cell) -> str | None:
     """Return why a technique's cell must not be shipped, or None where nothing speaks against it.
 
-    The rules: measured; not collapsed; accuracy not known to fall by more than the limit; surely faster than
-    fp32 on the same engine and than the best float cell of any engine; and stable between rounds, or faster in
-    the worst of them by more than the rounds differ.
+    The rules: measured; not collapsed; accuracy not known to fall by more than the limit; surely faster
+    than fp32 on the same engine and than the best float cell of any engine; and stable between rounds, or
+    faster in the worst of them by more than the rounds differ.
     """
     if cell.status != "measured":
         return f"{cell.status}: {cell.reasons[0].text}"
