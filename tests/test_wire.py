@@ -1,66 +1,138 @@
-"""What parent and worker say to each other comes through as it was said, and anything else is refused."""
+"""Every kind of record, request and artifact crosses the wire and comes back as it was, types included."""
 
 import json
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qbench import records
 from qbench.backends.base import DeviceProbe, Probe
+from qbench.formats.artifact import Artifact, LineageStep, TensorSpec
 from qbench.records import (
     Anchor,
     ArtifactSpec,
+    Case,
     Choice,
+    DataSpec,
+    Deployment,
+    Evidence,
     Failed,
     FakeQuant,
     Float,
     Hop,
     Measured,
     Measurement,
+    Quantized,
+    Record,
+    Scenario,
     Scheme,
+    Session,
+    Skipped,
     Step,
+    Verdict,
+    Withheld,
+    key,
 )
-from qbench.run.protocol import (
-    About,
-    Baseline,
-    Limits,
-    ProbeRequest,
-    Reply,
-    Request,
-    SelfRequest,
-    StepRequest,
-)
+from qbench.run.protocol import About, Baseline, Limits, ProbeRequest, Reply, SelfRequest, StepRequest
 from qbench.wire import from_plain, to_plain
 
-STATE = FakeQuant(Scheme(4, None, "per_group"))
-SPEC = ArtifactSpec(
-    Choice("net", (("bits", 4), ("share", 0.5), ("on", True), ("name", "x"))),
-    (
-        Hop("source", Choice("net"), "torch", Float("bf16"), "s"),
-        Hop("technique", Choice("t"), "onnx", STATE, "d"),
-    ),
+CHOICE = Choice("t", (("flag", True), ("number", 1), ("share", 0.5), ("words", "minmax")))
+DATA = DataSpec(CHOICE, "calibration", 8, None, "r")
+SCHEME = Scheme(4, None, "per_group", dynamic=True)
+HOPS = (
+    Hop("source", CHOICE, "torch", Float("bf16"), "s"),
+    Hop("edge", CHOICE, "onnx", FakeQuant(SCHEME), "s"),
+    Hop("technique", CHOICE, "onnx", Quantized(SCHEME), "s", DATA),
 )
-
-
-@pytest.mark.parametrize("request_", [
-    StepRequest(Step("anchor", Anchor("cpu"), 3), (("a", "b"),), Baseline("x.npy", None), limits=Limits(1.5, 7)),  # noqa: E501
-    StepRequest(Step("prepare", SPEC)),
-    ProbeRequest("fake"),
+SPEC = ArtifactSpec(CHOICE, HOPS)
+CASE = Case("s", "t", "float", Deployment(SPEC, "b", "cpu", 2, "e"), DATA, Scenario("scored", 8))
+NUMBERS = (Measurement("latency", (0.1, 2e-9), (1.0,), 5),)
+MEASURED = Measured(NUMBERS, (Withheld("m", "r"),), (Verdict("unstable", "t"),), (Evidence("w", "f"),))
+FAILED = Failed("load", "e", "t", NUMBERS)
+OUTCOMES = (MEASURED, FAILED, Skipped("r"))
+LINEAGE = (LineageStep("h", "edge", 0.5, 7, (("onnx", "1"),)),)
+VALUES = [
+    *HOPS,
+    SPEC,
+    CASE,
+    DATA,
+    CHOICE,
+    *OUTCOMES,
+    Anchor("cpu"),
+    *(Step("time", subject, 2) for subject in (CASE, SPEC, DATA, Anchor("cpu"))),
+    *(Record(Step("score", CASE), outcome, "s", "now", 1.5, log="log") for outcome in OUTCOMES),
+    Session("i", "s", "p", "h", (("cpu", "x"),), (("numpy", "2"),), "c", True, "now", "cmd"),
+    StepRequest(Step("score", CASE), (("k", "d"),), Baseline("l.npy", None)),
+    ProbeRequest("b"),
     SelfRequest(("torch",)),
-])  # fmt: skip
-def test_a_request_comes_through(request_):
-    assert from_plain(Request, json.loads(json.dumps(to_plain(request_)))) == request_
+    *(Reply(result, 0.5, "l") for result in (MEASURED, FAILED, About(1, 2, False, ("a",)))),
+    Reply(Probe("b", "1", (DeviceProbe("cpu", None, ("fp32",)), DeviceProbe("gpu", "none here")))),
+    Artifact("onnx", Float(), (TensorSpec("x", "f4", (None, 3)),), (), Path("/a"), None, LINEAGE),
+]
 
 
-@pytest.mark.parametrize("reply", [
-    Reply(Measured((Measurement("latency", (0.5,), (1.0,), 3),)), 0.25),
-    Reply(Failed("load", "no", "Traceback"), 0.25, "log"),
-    Reply(Probe("fake", "1", (DeviceProbe("cpu", None, ("int8",)),))),
-    Reply(About(1, 1, False, ())),
-])  # fmt: skip
-def test_a_reply_comes_through(reply):
-    assert from_plain(Reply, json.loads(json.dumps(to_plain(reply)))) == reply
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
+def test_every_value_comes_back_equal_and_of_its_own_types(value):
+    back = from_plain(type(value), json.loads(json.dumps(to_plain(value))))
+    assert back == value
+    assert repr(back) == repr(value)  # 1, 1.0 and True are equal, and are not the same
+
+
+def test_no_kind_of_record_is_forgotten_here():
+    seen, pending = set(), list(VALUES)
+    while pending:
+        value = pending.pop()
+        seen.add(type(value))
+        if is_dataclass(value):
+            pending += [getattr(value, field.name) for field in fields(value)]
+        if isinstance(value, tuple):
+            pending += value
+    assert {kind for kind in vars(records).values() if is_dataclass(kind)} <= seen
+
+
+def test_a_key_survives_the_journey():
+    assert key(from_plain(Case, json.loads(json.dumps(to_plain(CASE))))) == key(CASE)
+
+
+@pytest.mark.parametrize(
+    ("path", "wrong"),
+    [
+        (("count",), "8"),
+        (("count",), True),
+        (("count",), 8.0),
+        (("split",), "validation"),
+        (("seed",), "none"),
+        (("task",), None),
+        (("unknown",), 1),
+        (("task", "params"), "flag"),
+        (("task", "params"), [["flag"]]),
+        (("task", "params"), [["flag", None]]),
+        (("task", "name"), 1),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused(path, wrong):
+    raw = json.loads(json.dumps(to_plain(DATA)))
+    inner = raw
+    for name in path[:-1]:
+        inner = inner[name]
+    inner[path[-1]] = wrong
+    with pytest.raises(TypeError):
+        from_plain(DataSpec, raw)
+
+
+@pytest.mark.parametrize("raw", [None, [], "text", 1, {}, {"name": "a", "more": 1}])
+def test_what_is_no_such_dataclass_is_refused(raw):
+    with pytest.raises(TypeError):
+        from_plain(Choice, raw)
+
+
+def test_a_state_of_an_unknown_kind_is_refused():
+    raw = to_plain(HOPS[0]) | {"state": {"dtype": "fp32", "kind": "quantum"}}
+    with pytest.raises(TypeError):
+        from_plain(Hop, raw)
 
 
 @given(st.one_of(st.booleans(), st.integers(), st.floats(allow_nan=False), st.text()))

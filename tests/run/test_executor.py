@@ -14,7 +14,7 @@ from workplace import SPEEDY, Nobody, of, raw_lines
 
 from qbench.errors import CannotWrite, NotAvailable, UnknownName
 from qbench.formats import cache
-from qbench.records import Failed, Measured
+from qbench.records import Case, Failed, Measured
 from qbench.run.host import new_session
 from qbench.run.protocol import Limits
 from qbench.run.session import device_lock, execute, last_run
@@ -302,3 +302,26 @@ def test_a_full_cache_disk_fails_the_step_and_not_the_run(place):
         assert "No space left on device" in json.dumps(failed)
     finally:
         subprocess.run(["umount", "-l", place.cache], check=True)
+
+
+def test_batches_share_a_score_and_nothing_else(inside):
+    inside.suite("batches", HONEST, more="[[scenario]]\nbatch = 8\n")
+    watcher = Nobody()
+    inside.execute("batches", watcher=watcher)
+    done = Counter(
+        (step.kind, step.subject.technique) for step in watcher.ran if hasattr(step.subject, "role")
+    )
+    for technique in ("fp32", "int8"):
+        # memory grows with the batch, and accuracy does not
+        expected = {"score": 1, "deploy": 2, "time": 2 * SPEEDY.rounds}
+        assert {kind: done[kind, technique] for kind in expected} == expected
+
+
+def test_where_the_baseline_breaks_the_others_say_that_they_were_compared_with_nothing(inside):
+    path = inside.suite("unfounded", HONEST)
+    path.write_text(path.read_text().replace("chain = []", 'chain = [{ use = "fake_empty" }]'))
+    run = inside.execute("unfounded").run
+    (broken,), (scored,) = of(run, "score", "fp32"), of(run, "score", "int8")
+    assert isinstance(broken.outcome, Failed)
+    absent = {withheld.metric: withheld.reason for withheld in scored.outcome.withheld}
+    assert absent["kl_divergence"] == absent["sqnr"] == "its float baseline was not scored"

@@ -16,7 +16,18 @@ from qbench.formats.reference import read_reference, relative_error
 from qbench.measure.energy import why_unavailable
 from qbench.measure.verdict import collapsed, not_finite
 from qbench.metrics import CATALOGUE
-from qbench.records import Deployment, Evidence, Float, Measured, Measurement, Verdict, Withheld, find, key
+from qbench.records import (
+    Case,
+    Deployment,
+    Evidence,
+    Float,
+    Measured,
+    Measurement,
+    Verdict,
+    Withheld,
+    find,
+    key,
+)
 from qbench.run.protocol import StepRequest, Trace
 from qbench.run.steps.session import Opened, open_case
 
@@ -140,7 +151,9 @@ def _against_float(outputs: np.ndarray, request: StepRequest) -> tuple[list[Meas
     """Return divergence and signal-to-noise against the float model's outputs on the same engine."""
     names = ("kl_divergence", "sqnr")
     if request.baseline is None:
-        return [], [Withheld(name, "this is the float baseline itself") for name in names]
+        itself = isinstance(request.step.subject, Case) and request.step.subject.role == "fp32"
+        reason = "this is the float baseline itself" if itself else "its float baseline was not scored"
+        return [], [Withheld(name, reason) for name in names]
     wanted = np.load(request.baseline.logits)
     if outputs.shape != wanted.shape:
         reason = f"the float model's outputs have shape {wanted.shape}, and these have {outputs.shape}"
