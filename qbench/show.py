@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from qbench.cases import ArtifactSpec, Case, DataSpec, Step
 from qbench.errors import UnknownName
-from qbench.records import ArtifactSpec, Case, DataSpec, Outcome, Step
+from qbench.records import Outcome
 from qbench.registry import Registry, did_you_mean
 
 if TYPE_CHECKING:

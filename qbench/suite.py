@@ -8,8 +8,8 @@ from itertools import product
 from math import isfinite
 from typing import Any, Literal
 
+from qbench.cases import Choice, Param
 from qbench.errors import BadSuite
-from qbench.records import Choice, Param
 from qbench.registry import did_you_mean
 from qbench.toml_file import find_file, read_toml
 

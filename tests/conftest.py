@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from qbench.cases import Float
 from qbench.formats.artifact import Artifact, TensorSpec
 from qbench.formats.edges import EDGES
-from qbench.records import Float
 
 SIDE, CLASSES = 8, 10
 

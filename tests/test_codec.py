@@ -10,31 +10,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qbench.codec import SHORT, decode, encode, pack, refuse_unstorable, unpack
-from qbench.errors import BadFile
-from qbench.metrics import CATALOGUE
-from qbench.records import (
-    FORMAT_VERSION,
+from qbench.cases import (
     Anchor,
     ArtifactSpec,
     Case,
     Choice,
     DataSpec,
     Deployment,
-    Evidence,
-    Failed,
     FakeQuant,
     Float,
     Hop,
-    Measured,
-    Measurement,
     Quantized,
-    Record,
     Scenario,
     Scheme,
+    Step,
+)
+from qbench.codec import SHORT, decode, encode, pack, refuse_unstorable, unpack
+from qbench.errors import BadFile
+from qbench.metrics import CATALOGUE
+from qbench.records import (
+    FORMAT_VERSION,
+    Evidence,
+    Failed,
+    Measured,
+    Measurement,
+    Record,
     Session,
     Skipped,
-    Step,
     Verdict,
     Withheld,
 )

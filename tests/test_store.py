@@ -5,8 +5,9 @@ import subprocess
 
 import pytest
 
+from qbench.cases import Anchor, Step
 from qbench.errors import BadFile, CannotWrite, OutOfRoom
-from qbench.records import Anchor, Failed, Measured, Measurement, Record, Session, Step
+from qbench.records import Failed, Measured, Measurement, Record, Session
 from qbench.store import Store, read_lines, read_runs, results_files
 
 

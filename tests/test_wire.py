@@ -8,33 +8,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qbench import records
+from qbench import cases, records
 from qbench.backends.base import DeviceProbe, Probe
-from qbench.formats.artifact import Artifact, LineageStep, TensorSpec
-from qbench.records import (
+from qbench.cases import (
     Anchor,
     ArtifactSpec,
     Case,
     Choice,
     DataSpec,
     Deployment,
-    Evidence,
-    Failed,
     FakeQuant,
     Float,
     Hop,
-    Measured,
-    Measurement,
     Quantized,
-    Record,
     Scenario,
     Scheme,
+    Step,
+    key,
+)
+from qbench.formats.artifact import Artifact, LineageStep, TensorSpec
+from qbench.records import (
+    Evidence,
+    Failed,
+    Measured,
+    Measurement,
+    Record,
     Session,
     Skipped,
-    Step,
     Verdict,
     Withheld,
-    key,
 )
 from qbench.run.protocol import About, Baseline, Limits, ProbeRequest, Reply, SelfRequest, StepRequest
 from qbench.wire import from_plain, to_plain
@@ -90,7 +92,7 @@ def test_no_kind_of_record_is_forgotten_here():
             pending += [getattr(value, field.name) for field in fields(value)]
         if isinstance(value, tuple):
             pending += value
-    assert {kind for kind in vars(records).values() if is_dataclass(kind)} <= seen
+    assert {kind for kind in (vars(cases) | vars(records)).values() if is_dataclass(kind)} <= seen
 
 
 def test_a_key_survives_the_journey():

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from qbench.cases import State
     from qbench.formats.artifact import Artifact
-    from qbench.records import Evidence, State
+    from qbench.records import Evidence
 
 BACKENDS: Registry[type[Backend]] = Registry("backend", "qbench.backends")
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from qbench.backends.base import BACKENDS, Backend, DeviceProbe, KernelProof, Probe, Session
-from qbench.records import Evidence, State
+from qbench.cases import State
+from qbench.records import Evidence
 
 if TYPE_CHECKING:
     from qbench.formats.artifact import Artifact

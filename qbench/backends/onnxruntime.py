@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from qbench.backends.base import BACKENDS, Backend, DeviceProbe, KernelProof, Probe, Session
+from qbench.cases import Float, State
 from qbench.errors import NotAvailable
-from qbench.records import Evidence, Float, State
+from qbench.records import Evidence
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from qbench.backends.base import BACKENDS, Backend, DeviceProbe, KernelProof, Probe, Session
-from qbench.records import Evidence, Float, State
+from qbench.cases import Float, State
+from qbench.records import Evidence
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from qbench.cases import ArtifactSpec, Float, State
 from qbench.errors import BadFile
 from qbench.formats.reference import NAME as REFERENCE
-from qbench.records import ArtifactSpec, Float, State
 from qbench.wire import from_plain, to_plain
 
 MANIFEST = "artifact.json"

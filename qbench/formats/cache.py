@@ -7,9 +7,9 @@ import secrets
 import shutil
 from pathlib import Path
 
+from qbench.cases import ArtifactSpec, key
 from qbench.folders import cache_folder
 from qbench.formats.artifact import MANIFEST
-from qbench.records import ArtifactSpec, key
 
 
 def folder_of(spec: ArtifactSpec) -> Path:

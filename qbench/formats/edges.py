@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from qbench.cases import Float, State
 from qbench.formats.artifact import Artifact, TensorSpec
-from qbench.records import Float, State
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from qbench.cases import Float, State
 from qbench.formats.artifact import Artifact
 from qbench.formats.fake import fake_weights
 from qbench.quant.qdq_graph import Weight, exported_weights, onnx_weights
-from qbench.records import Evidence, Float, Measurement, State, Withheld
+from qbench.records import Evidence, Measurement, Withheld
 
 # Covered bytes over float bytes: the code's own share plus room for scales and zero points.
 LIMITS = {16: 0.55, 8: 0.35, 4: 0.25}

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 from qbench.registry import Registry
 
 if TYPE_CHECKING:
+    from qbench.cases import Choice
     from qbench.formats.artifact import Artifact
-    from qbench.records import Choice
 
 MODELS: Registry[Model] = Registry("model", "qbench.models")
 

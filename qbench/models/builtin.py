@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from qbench.cases import Choice, Float
 from qbench.errors import BadFile
 from qbench.models import resnet
 from qbench.models.base import MODELS, Model
-from qbench.records import Choice, Float
 
 if TYPE_CHECKING:
     from qbench.formats.artifact import Artifact

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from qbench.records import ArtifactSpec, Case, Choice, DataSpec, Evidence, Scenario, Verdict, Withheld
+from qbench.cases import ArtifactSpec, Case, Choice, DataSpec, Scenario
+from qbench.records import Evidence, Verdict, Withheld
 from qbench.report.compare import Judgement
 from qbench.report.figures import Figure, Value
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qbench.records import FakeQuant, Float
+from qbench.cases import FakeQuant, Float
 from qbench.report.figures import Absent, Figure, Value, figure
 from qbench.report.join import Joined, Line, sought, why_missing, withheld
 from qbench.stats import (

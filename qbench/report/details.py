@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from qbench.cases import Anchor
 from qbench.metrics import CATALOGUE
-from qbench.records import Anchor, find
+from qbench.records import find
 from qbench.report.cell import Cell
 from qbench.report.figures import FIGURES, SPREAD_WORDS, Absent, Figure
 from qbench.report.join import failed_elsewhere, first_line

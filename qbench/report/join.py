@@ -5,18 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from qbench.records import (
-    Anchor,
-    ArtifactSpec,
-    Case,
-    DataSpec,
-    Failed,
-    Measured,
-    Measurement,
-    Record,
-    Skipped,
-    find,
-)
+from qbench.cases import Anchor, ArtifactSpec, Case, DataSpec
+from qbench.records import Failed, Measured, Measurement, Record, Skipped, find
 from qbench.report.figures import Absent
 from qbench.store import Run
 

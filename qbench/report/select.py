@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from qbench.records import Case, Measured, Skipped, Verdict, find
+from qbench.cases import Case
+from qbench.records import Measured, Skipped, Verdict, find
 from qbench.report.cell import Cell, Group, Reason, Round, Status
 from qbench.report.compare import Judgement, compared_figures, over_float, own_ratio, without_baseline
 from qbench.report.derive import not_timed, own_figures

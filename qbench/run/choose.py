@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar, get_args, get_type_hints
 
+from qbench.cases import Choice
 from qbench.errors import BadParameter, QbenchError, UnknownName
 from qbench.models.base import MODELS, Model
 from qbench.models.file import SUFFIX, OnnxFile
-from qbench.records import Choice
 from qbench.registry import Registry, did_you_mean
 from qbench.strategies.base import STRATEGIES, Strategy
 from qbench.tasks.base import TASKS, Task

@@ -8,22 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from qbench.cases import Anchor, ArtifactSpec, Case, DataSpec, Step, key
 from qbench.formats import cache
-from qbench.records import (
-    Anchor,
-    ArtifactSpec,
-    Case,
-    DataSpec,
-    Evidence,
-    Failed,
-    Measured,
-    Outcome,
-    Record,
-    Skipped,
-    Step,
-    find,
-    key,
-)
+from qbench.records import Evidence, Failed, Measured, Outcome, Record, Skipped, find
 from qbench.run.host import now_utc
 from qbench.run.launch import Workers, ask_fresh
 from qbench.run.plan import Plan

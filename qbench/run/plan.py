@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from qbench.backends.base import BACKENDS, Probe
+from qbench.cases import ArtifactSpec, Case, Choice, DataSpec, Deployment, Float, Hop, Scenario, key
 from qbench.errors import BadSuite, DoesNotFit
 from qbench.formats import cache
 from qbench.hardware import HardwareProfile
 from qbench.models.base import Model
 from qbench.profile import Profile
-from qbench.records import ArtifactSpec, Case, Choice, DataSpec, Deployment, Float, Hop, Scenario, key
 from qbench.registry import did_you_mean
 from qbench.run.choose import at, model_of, strategy_of, task_of
 from qbench.run.way import find_way, version_or_none

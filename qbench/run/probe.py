@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from qbench.backends.base import BACKENDS, Probe
+from qbench.cases import key
 from qbench.folders import cache_folder
-from qbench.records import Failed, key
+from qbench.records import Failed
 from qbench.run.launch import ask_fresh
 from qbench.run.protocol import ProbeRequest
 from qbench.run.way import digest_of

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from qbench.backends.base import Probe
-from qbench.records import Failed, Measured, Measurement, Step
+from qbench.cases import Step
+from qbench.records import Failed, Measured, Measurement
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import qbench.quant as quant
+from qbench.cases import ArtifactSpec, Choice, DataSpec, Hop, State
 from qbench.errors import DoesNotFit
 from qbench.formats import edges, reference
 from qbench.formats.edges import EDGES
-from qbench.records import ArtifactSpec, Choice, DataSpec, Hop, State
 from qbench.run.choose import strategy_of
 
 LOADERS = {"torch": ("torch", "transformers")}  # what building a source model of this format imports

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from qbench.cases import Float, State
 from qbench.errors import DoesNotFit
-from qbench.records import Float, State
 from qbench.registry import Registry
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from qbench.cases import Float, State
 from qbench.errors import DoesNotFit
 from qbench.quant.onnx_layers import read_network
-from qbench.records import Float, State
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, takes_fp32
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from qbench.cases import Quantized, Scheme, State
 from qbench.quant.onnx_layers import quietly, read_network
-from qbench.records import Quantized, Scheme, State
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, takes_fp32
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from qbench.cases import Quantized, Scheme, State
 from qbench.errors import BadParameter
 from qbench.quant.onnx_layers import quietly, read_network
-from qbench.records import Quantized, Scheme, State
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, takes_fp32
 
 if TYPE_CHECKING:

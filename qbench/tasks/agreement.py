@@ -10,8 +10,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from qbench.cases import DataSpec, Split
 from qbench.errors import BadFile, BadParameter
-from qbench.records import DataSpec, Measurement, Split, Withheld
+from qbench.records import Measurement, Withheld
 from qbench.tasks.base import TASKS, Examples, Task
 
 NO_LABELS = "the inputs have no labels: agreement with the float model stands in for accuracy"

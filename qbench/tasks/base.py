@@ -16,7 +16,8 @@ from qbench.folders import cache_folder
 from qbench.registry import Registry
 
 if TYPE_CHECKING:
-    from qbench.records import DataSpec, Measurement, Split, Withheld
+    from qbench.cases import DataSpec, Split
+    from qbench.records import Measurement, Withheld
 
 TASKS: Registry[type[Task]] = Registry("task", "qbench.tasks")
 

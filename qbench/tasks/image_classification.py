@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from qbench.cases import DataSpec, Split
 from qbench.data.base import DATASETS, calibration_subset, preprocess
 from qbench.errors import DoesNotFit
-from qbench.records import DataSpec, Measurement, Split, Withheld
+from qbench.records import Measurement, Withheld
 from qbench.tasks.base import TASKS, Examples, Task
 
 if TYPE_CHECKING:

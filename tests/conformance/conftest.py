@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from qbench.cases import ArtifactSpec, Case, Choice, DataSpec, Deployment, Float, Hop, Scenario, Step, key
 from qbench.errors import DoesNotFit
 from qbench.formats import cache
 from qbench.formats.artifact import load, save
 from qbench.formats.edges import EDGES
 from qbench.formats.reference import reference_inputs, write_reference
-from qbench.records import ArtifactSpec, Case, Choice, DataSpec, Deployment, Float, Hop, Scenario, Step, key
 from qbench.run.protocol import StepRequest
 from qbench.strategies.base import STRATEGIES, Calibration
 from qbench.tasks.base import Examples, store

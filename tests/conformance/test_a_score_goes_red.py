@@ -7,12 +7,13 @@ import pytest
 
 from qbench.backends.base import KernelProof
 from qbench.backends.onnxruntime import OnnxRuntimeSession
+from qbench.cases import FakeQuant, Float, Quantized, Scheme
 from qbench.errors import DoesNotFit
 from qbench.formats import cache
 from qbench.formats.artifact import Artifact, TensorSpec
 from qbench.formats.fake import write_fake
 from qbench.formats.reference import NAME as REFERENCE
-from qbench.records import FakeQuant, Float, Quantized, Scheme, find
+from qbench.records import find
 from qbench.run.protocol import Baseline, StepRequest, Trace
 from qbench.run.steps.score import WrongOutputs, _against_float, _kernels_ran_as_claimed, kl_divergence, score
 from qbench.run.steps.session import open_case

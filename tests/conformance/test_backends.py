@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from qbench.backends.base import BACKENDS, Probe
+from qbench.cases import FakeQuant, Float, Quantized, Scheme
 from qbench.formats.reference import relative_error
-from qbench.records import FakeQuant, Float, Measured, Quantized, Scheme, find
+from qbench.records import Measured, find
 from qbench.run.protocol import Trace
 from qbench.run.steps.score import _kernels_ran_as_claimed, score
 from qbench.run.steps.session import open_case

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from qbench.cases import Choice, Float
 from qbench.formats.reference import reference_inputs
 from qbench.models.base import MODELS
-from qbench.records import Choice, Float
 from qbench.run.choose import model_of, task_of
 
 NAMES = [*MODELS, "the user's own"]

@@ -9,11 +9,7 @@ import numpy as np
 import pytest
 
 from qbench.backends.base import BACKENDS
-from qbench.errors import DoesNotFit
-from qbench.formats.artifact import load, save
-from qbench.formats.proof import prove
-from qbench.metrics import CATALOGUE
-from qbench.records import (
+from qbench.cases import (
     ArtifactSpec,
     Case,
     Choice,
@@ -22,12 +18,16 @@ from qbench.records import (
     FakeQuant,
     Float,
     Hop,
-    Measured,
     Quantized,
     Scenario,
     Scheme,
     Step,
 )
+from qbench.errors import DoesNotFit
+from qbench.formats.artifact import load, save
+from qbench.formats.proof import prove
+from qbench.metrics import CATALOGUE
+from qbench.records import Measured
 from qbench.run.executor import Executor
 from qbench.run.steps.score import _no_speed
 from qbench.strategies.base import STRATEGIES

@@ -5,9 +5,9 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
+from qbench.cases import Choice, DataSpec
 from qbench.data.base import DATASETS
 from qbench.errors import BadFile, QbenchError
-from qbench.records import Choice, DataSpec
 from qbench.tasks.base import TASKS, Examples, batch_of, fetch, folder_of, store
 
 # Parameters for a task that has no usable default, or a slow one.

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from qbench.cases import ArtifactSpec, Choice, Float, Hop
 from qbench.errors import BadFile
 from qbench.formats import cache
 from qbench.formats.artifact import (
@@ -15,7 +16,6 @@ from qbench.formats.artifact import (
     load,
     save,
 )
-from qbench.records import ArtifactSpec, Choice, Float, Hop
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +62,7 @@ def test_a_folder_without_a_manifest_gives_way():
 def test_two_processes_that_make_the_same_leave_one_whole_artifact():
     code = (
         "import sys; from qbench.formats import cache; from qbench.formats.artifact import *;"
-        "from qbench.records import *; from pathlib import Path;"
+        "from qbench.cases import *; from pathlib import Path;"
         "spec = ArtifactSpec(Choice('a'), (Hop('source', Choice('a'), 'fake', Float(), ''),));"
         "makings = [cache.workspace(spec) for _ in range(50)];"
         "[(m / 'model.fake').write_text(sys.argv[1] * 100) for m in makings];"

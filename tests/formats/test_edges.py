@@ -7,8 +7,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from qbench.backends.base import BACKENDS
+from qbench.cases import FakeQuant, Float, Quantized, Scheme
 from qbench.formats.edges import EDGES, export, named, onnx_files, onnx_signature
-from qbench.records import FakeQuant, Float, Quantized, Scheme
 
 INT8 = Scheme(8, 8, "per_channel")
 STATES = [Float(), Float("bf16"), Float("fp16"), FakeQuant(INT8), Quantized(INT8)]

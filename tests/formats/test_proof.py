@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from qbench.cases import FakeQuant, Float, Quantized, Scheme
 from qbench.formats.artifact import Artifact
 from qbench.formats.fake import write_fake
 from qbench.formats.proof import prove
-from qbench.records import FakeQuant, Float, Quantized, Scheme
 
 INT8 = Quantized(Scheme(8, 8, "per_channel"))
 INT4 = Quantized(Scheme(4, None, "per_group"))

@@ -7,29 +7,31 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qbench.records import (
+from qbench.cases import (
     Anchor,
     ArtifactSpec,
     Case,
     Choice,
     DataSpec,
     Deployment,
-    Evidence,
-    Failed,
     FakeQuant,
     Float,
     Hop,
+    Quantized,
+    Scenario,
+    Scheme,
+    State,
+    Step,
+)
+from qbench.records import (
+    Evidence,
+    Failed,
     Measured,
     Measurement,
     Outcome,
-    Quantized,
     Record,
-    Scenario,
-    Scheme,
     Session,
     Skipped,
-    State,
-    Step,
     Verdict,
     Withheld,
 )

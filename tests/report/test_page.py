@@ -12,8 +12,9 @@ import example_run as example
 import pytest
 from example_run import Builder, case, correct, measured_run
 
+from qbench.cases import Choice
 from qbench.errors import CannotWrite
-from qbench.records import Choice, Failed, Skipped
+from qbench.records import Failed, Skipped
 from qbench.report.figures import Figure
 from qbench.report.page import write_report
 from qbench.report.select import select

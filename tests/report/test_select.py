@@ -4,7 +4,8 @@ import example_run as example
 import pytest
 from example_run import Builder, case, correct, measured_run
 
-from qbench.records import Choice, DataSpec, Failed, Measured, Measurement, Scenario, Verdict, Withheld
+from qbench.cases import Choice, DataSpec, Scenario
+from qbench.records import Failed, Measured, Measurement, Verdict, Withheld
 from qbench.report.figures import FIGURES, Absent, Figure
 from qbench.report.select import select
 

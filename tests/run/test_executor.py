@@ -14,7 +14,7 @@ from workplace import SPEEDY, Nobody, of, raw_lines
 
 from qbench.errors import CannotWrite, NotAvailable, UnknownName
 from qbench.formats import cache
-from qbench.records import Case, Failed, Measured
+from qbench.records import Failed, Measured
 from qbench.run.host import new_session
 from qbench.run.protocol import Limits
 from qbench.run.session import device_lock, execute, last_run

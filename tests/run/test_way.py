@@ -2,9 +2,9 @@
 
 import pytest
 
+from qbench.cases import ArtifactSpec, Choice, DataSpec, Float, Hop
 from qbench.errors import BadParameter, DoesNotFit, UnknownName
 from qbench.formats.edges import Edge
-from qbench.records import ArtifactSpec, Choice, DataSpec, Float, Hop
 from qbench.run import way
 from qbench.run.choose import at, strategy_of, task_of
 from qbench.run.way import find_way, makers

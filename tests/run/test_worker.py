@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from workplace import CHECKOUT
 
-from qbench.records import Anchor, Choice, DataSpec, Failed, Measured, Measurement, Step
+from qbench.cases import Anchor, Choice, DataSpec, Step
+from qbench.records import Failed, Measured, Measurement
 from qbench.run import perform
 from qbench.run.launch import Worker, Workers, ask_fresh
 from qbench.run.protocol import Limits, SelfRequest, StepRequest, Timing

@@ -6,9 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from qbench.cases import Case
 from qbench.hardware import load_profiles
 from qbench.profile import Profile
-from qbench.records import Case
 from qbench.run.plan import Selection, make_plan
 from qbench.run.probe import probe_all
 from qbench.run.protocol import Limits

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from qbench.records import DataSpec, Evidence, Measured
+from qbench.cases import DataSpec
+from qbench.records import Evidence, Measured
 from qbench.run.choose import task_of
 from qbench.run.protocol import StepRequest, Trace
 from qbench.tasks.base import store

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from qbench.backends.base import BACKENDS
+from qbench.cases import Case
 from qbench.measure.memory import peak_bytes, reset_peak, resident_bytes
-from qbench.records import Case, Measured, Measurement, Withheld
+from qbench.records import Measured, Measurement, Withheld
 from qbench.run.protocol import StepRequest, Trace
 from qbench.run.steps.session import open_case
 

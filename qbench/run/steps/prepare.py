@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from qbench.cases import ArtifactSpec, Hop, key
 from qbench.errors import DoesNotFit
 from qbench.formats import cache
 from qbench.formats.artifact import (
@@ -24,7 +25,7 @@ from qbench.formats.edges import named, onnx_files
 from qbench.formats.proof import prove
 from qbench.formats.reference import keep_reference, keep_reference_of_file, pass_on_reference
 from qbench.measure.memory import peak_bytes, reset_peak
-from qbench.records import ArtifactSpec, Evidence, Hop, Measured, Measurement, Withheld, key
+from qbench.records import Evidence, Measured, Measurement, Withheld
 from qbench.run.choose import model_of, strategy_of
 from qbench.run.protocol import StepRequest, Trace
 from qbench.strategies.base import Calibration

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from qbench.backends.base import KernelProof
+from qbench.cases import Case, Deployment, Float, key
 from qbench.errors import DoesNotFit, QbenchError
 from qbench.folders import cache_folder
 from qbench.formats import cache
@@ -16,18 +17,7 @@ from qbench.formats.reference import read_reference, relative_error
 from qbench.measure.energy import why_unavailable
 from qbench.measure.verdict import collapsed, not_finite
 from qbench.metrics import CATALOGUE
-from qbench.records import (
-    Case,
-    Deployment,
-    Evidence,
-    Float,
-    Measured,
-    Measurement,
-    Verdict,
-    Withheld,
-    find,
-    key,
-)
+from qbench.records import Evidence, Measured, Measurement, Verdict, Withheld, find
 from qbench.run.protocol import StepRequest, Trace
 from qbench.run.steps.session import Opened, open_case
 

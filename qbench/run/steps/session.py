@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from qbench.backends.base import BACKENDS, Session
+from qbench.cases import Case, key
 from qbench.errors import DoesNotFit
 from qbench.formats import cache
 from qbench.formats.artifact import Artifact, load
-from qbench.records import Case, key
 from qbench.run.choose import task_of
 from qbench.run.protocol import StepRequest, Trace
 from qbench.tasks.base import Examples, Task, batch_of, fetch

@@ -6,11 +6,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from qbench.backends.base import BACKENDS
+from qbench.cases import ArtifactSpec, Choice, DataSpec, Float, Hop, Step, key
 from qbench.errors import DoesNotFit
 from qbench.formats import cache
 from qbench.formats.artifact import file_size_bytes, load
 from qbench.models.file import OnnxFile
-from qbench.records import ArtifactSpec, Choice, DataSpec, Float, Hop, Measured, Step, find, key
+from qbench.records import Measured, find
 from qbench.run.protocol import StepRequest, Trace
 from qbench.run.steps.prepare import prepare
 from qbench.strategies.base import STRATEGIES

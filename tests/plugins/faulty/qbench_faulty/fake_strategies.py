@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from qbench.cases import FakeQuant, Float, Quantized, Scheme, State
 from qbench.errors import BadParameter, DoesNotFit
 from qbench.formats.artifact import Artifact
 from qbench.formats.fake import write_fake
-from qbench.records import FakeQuant, Float, Quantized, Scheme, State
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy
 
 INT8 = Scheme(8, 8, "per_tensor")

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from qbench.cases import Choice, Float
 from qbench.folders import cache_folder
 from qbench.formats.artifact import Artifact, TensorSpec
 from qbench.formats.fake import write_fake
 from qbench.models.base import MODELS, Model
-from qbench.records import Choice, Float
 
 CLASSES, HIDDEN = 10, 64
 INPUTS = (TensorSpec("row", "float32", (None, CLASSES)),)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from qbench.cases import Quantized, Scheme, State
 from qbench.formats.artifact import Artifact
-from qbench.records import Quantized, Scheme, State
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy
 
 if TYPE_CHECKING:

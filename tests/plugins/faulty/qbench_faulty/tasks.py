@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from qbench.records import DataSpec, Measurement, Split, Withheld
+from qbench.cases import DataSpec, Split
+from qbench.records import Measurement, Withheld
 from qbench.tasks.base import TASKS, Examples, Task
 
 CLASSES = 10

@@ -1,0 +1,199 @@
+"""What is measured: the words for a model's way, its deployment and its case, and their content keys.
+
+Three keys, one inside the other: an `ArtifactSpec` is prepared once, a `Deployment` is scored once, a `Case`
+is timed in rounds. None of them holds a result, so all are hashable and `key` names them by content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+Param = bool | int | float | str
+Split = Literal["train", "calibration", "selection", "test"]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A plug-in's name and the parameters asked of it: enough to build it again."""
+
+    name: str
+    params: tuple[tuple[str, Param], ...] = ()
+
+    def __str__(self) -> str:
+        """Write it as a suite would: `static_int8(observer=minmax)`."""
+        inner = ", ".join(f"{name}={value}" for name, value in self.params)
+        return f"{self.name}({inner})" if inner else self.name
+
+
+# --- what a model's numbers are -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """How weights and activations are written as integers (Jacob et al. 2018, arXiv:1712.05877, eq. 1)."""
+
+    weight_bits: int
+    activation_bits: int | None  # None: activations stay in float
+    granularity: Literal["per_tensor", "per_channel", "per_group"]
+    dynamic: bool = False  # True: activation scales are computed from every input as it comes
+
+
+@dataclass(frozen=True, slots=True)
+class Float:
+    """Weights and arithmetic in this floating format."""
+
+    dtype: Literal["fp32", "bf16", "fp16"] = "fp32"
+    kind: Literal["float"] = "float"
+
+
+@dataclass(frozen=True, slots=True)
+class FakeQuant:
+    """Weights on the integer grid, arithmetic in float: it has an accuracy and no speed."""
+
+    scheme: Scheme
+    kind: Literal["fake_quant"] = "fake_quant"
+
+
+@dataclass(frozen=True, slots=True)
+class Quantized:
+    """Weights stored and multiplied as integers."""
+
+    scheme: Scheme
+    kind: Literal["quantized"] = "quantized"
+
+
+State = Float | FakeQuant | Quantized
+
+
+# --- the three keys -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DataSpec:
+    """Which examples: the first `count` of a split, or `count` drawn from it by `seed`."""
+
+    task: Choice
+    split: Split
+    count: int
+    seed: int | None = None  # None: the first ones; a number: a seeded draw without replacement
+    recipe: str = ""  # digest of everything that decides the pixels; the id of the pixels is in the record
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One step on an artifact's way: the source model, a conversion between formats, or a chain's link."""
+
+    kind: Literal["source", "edge", "technique"]
+    use: Choice
+    gives: str  # format afterwards
+    state: State  # state afterwards
+    source: str  # digest: of weights and architecture, or of the code and the library versions that do it
+    calibration: DataSpec | None = None  # what this hop looks at, where it needs data
+
+    def __str__(self) -> str:
+        """Write it as `qbench plan` shows it."""
+        return f"to {self.gives}" if self.kind == "edge" else str(self.use)
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactSpec:
+    """What is prepared once: a model, and the way it goes through techniques and formats."""
+
+    model: Choice
+    way: tuple[Hop, ...]  # never empty: the source model is the first hop
+
+    @property
+    def chain(self) -> tuple[Choice, ...]:
+        """Return the technique's links, without the conversions between them."""
+        return tuple(hop.use for hop in self.way if hop.kind == "technique")
+
+    @property
+    def format(self) -> str:
+        """Return the format at the end of the way."""
+        return self.way[-1].gives
+
+    @property
+    def state(self) -> State:
+        """Return the state at the end of the way."""
+        return self.way[-1].state
+
+    @property
+    def calibration(self) -> DataSpec | None:
+        """Return the calibration data of the last hop that has any."""
+        return next((hop.calibration for hop in reversed(self.way) if hop.calibration), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What is scored once: an artifact on an engine on a device, with the engine's options."""
+
+    artifact: ArtifactSpec
+    backend: str
+    device: str
+    threads: int
+    environment: str  # digest of the interpreter's and the engine's versions
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """How requests arrive: `single` is one stream of batches of this size; `scored` is not timed at all."""
+
+    name: Literal["single", "scored"] = "single"
+    batch: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One cell of the matrix: what is timed, in rounds."""
+
+    suite: str
+    technique: str
+    role: Literal["fp32", "float", "technique"]
+    deployment: Deployment
+    evaluation: DataSpec
+    scenario: Scenario
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """The fixed kernel that no code under test can change; it tells a slow machine from a slow library."""
+
+    device: str
+    kernel: str = "sgemm-384-one-thread"
+
+
+Subject = DataSpec | ArtifactSpec | Case | Anchor
+StepKind = Literal["plan", "data", "prepare", "score", "deploy", "time", "anchor"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A unit of work in a process of its own. Its result is one line."""
+
+    kind: StepKind
+    subject: Subject
+    round: int = 0
+
+    @property
+    def key(self) -> str:
+        """Name the work by content: `score` by deployment, `deploy` by case, `time` by case and round."""
+        subject: object = self.subject
+        if isinstance(subject, Case) and self.kind == "score":
+            subject = (subject.deployment, subject.evaluation)
+        return f"{self.kind}-{key(subject)}-{self.round}"
+
+
+def key(value: object) -> str:
+    """Return the content key (16 hex digits of SHA-256) of a frozen dataclass or a tuple of them."""
+    return hashlib.sha256(json.dumps(_plain(value), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "__dataclass_fields__"):
+        return [type(value).__name__, asdict(value)]  # type: ignore[call-overload]
+    return value
