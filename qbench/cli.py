@@ -208,6 +208,7 @@ def _execute(plan: Plan, out: Path, reports: Path, limits: Limits, *, resume: bo
     from qbench.show import progress
 
     told = console()
+    _can_write(reports)
     with progress(plan, told) as watcher:
         command = shlex.join(["qbench", *sys.argv[1:]])
         finished = execute(plan, out, watcher, limits, command=command, resume=resume)
@@ -215,6 +216,23 @@ def _execute(plan: Plan, out: Path, reports: Path, limits: Limits, *, resume: bo
     _write_page(finished.run, reports)
     bad = finished.tally.failed or finished.tally.collapsed
     raise typer.Exit(SOMETHING_FAILED if bad else MEASURED)
+
+
+def _can_write(reports: Path) -> None:
+    """Find out before anything is measured that the page has nowhere to go."""
+    import tempfile
+
+    from qbench.errors import CannotWrite
+
+    try:
+        reports.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=reports):
+            return
+    except OSError as error:
+        raise CannotWrite(
+            f"the page cannot be written to {reports}: {error.strerror or error}",
+            fix="choose another folder with --reports DIR, or make this one writable",
+        ) from error
 
 
 def _write_page(found: Run, reports: Path) -> None:

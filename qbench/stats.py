@@ -18,7 +18,7 @@ ENOUGH_ROUNDS = 6  # below, the range is shown: a bootstrap over 3 rounds covers
 Z95 = 1.96
 POWER = 2.8  # 1.96 + 0.84: two-sided 5 %, power 80 % (Card et al. 2020, arXiv:2010.06595)
 
-IntervalKind = Literal["range", "t95", "paired95", "wilson95", "normal95"]
+IntervalKind = Literal["range", "median95", "paired95", "wilson95", "normal95"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +91,6 @@ def coefficient_of_variation(samples: Sequence[float]) -> float:
     return float(values.std(ddof=1) / values.mean())
 
 
-def geometric_mean(ratios: Sequence[float]) -> float:
-    """Return exp of the mean log. Raises ValueError on nothing, or on a ratio that is not above zero."""
-    values = _some(ratios)
-    if (values <= 0).any():
-        raise ValueError("a geometric mean needs ratios above zero")
-    return float(np.exp(np.log(values).mean()))
-
-
 @cache
 def percentile_floor(p: float) -> int:
     """Return the fewest samples that support the p-th percentile (p a fraction of 1).
@@ -114,6 +106,7 @@ def percentile_floor(p: float) -> int:
     """
     if not 0 < p < 1:
         raise ValueError(f"p={p} is no percentile between 0 and 1")
+    p = max(p, 1 - p)  # the tenth percentile leaves as few samples beyond it as the ninetieth
 
     def enough(n: int) -> bool:
         return p**n + n * (1 - p) * p ** (n - 1) <= 0.01
@@ -165,8 +158,7 @@ def _ratio_interval(ratios: Sequence[float]) -> Interval | None:
         return None
     if n < ENOUGH_ROUNDS:
         return Interval(min(ratios), max(ratios), "range", n)
-    logs = np.log(ratios)
-    return _t_interval(float(logs.mean()), float(logs.std(ddof=1)) / math.sqrt(n), n - 1, n)
+    return _median_interval(ratios)
 
 
 def ratio_of_groups(
@@ -174,8 +166,8 @@ def ratio_of_groups(
 ) -> tuple[float, Interval | None]:
     """Return baseline over candidate where the two were not measured in the same rounds (two engines).
 
-    Nothing cancels, so the range is over all pairs of rounds, and from 6 rounds a side the interval is
-    Welch's on the logs of the round medians (Welch 1947, Biometrika 34).
+    Nothing cancels, so the range is over all pairs of rounds, and from 6 rounds a side over all pairs of the
+    two medians' intervals: wider than either, as it must be.
 
     Raises:
         ValueError: one of them has no round.
@@ -188,19 +180,24 @@ def ratio_of_groups(
         return value, None
     if n < ENOUGH_ROUNDS:
         return value, Interval(min(over) / max(under), max(over) / min(under), "range", n)
-    parts = [(float(np.log(side).var(ddof=1)) / len(side), len(side) - 1) for side in (over, under)]
-    total = sum(v for v, _ in parts)
-    freedom = total**2 / sum(v**2 / k for v, k in parts) if total > 0 else float(n - 1)
-    centre = float(np.log(over).mean() - np.log(under).mean())
-    return value, _t_interval(centre, math.sqrt(total), freedom, n)
+    top, bottom = _median_interval(over), _median_interval(under)
+    return value, Interval(top.low / bottom.high, top.high / bottom.low, "median95", n)
 
 
-def _t_interval(centre: float, error: float, freedom: float, n: int) -> Interval:
-    """Return Student's interval around a mean log, as ratios."""
-    from scipy.stats import t
+def _median_interval(values: Sequence[float]) -> Interval:
+    """Return the order-statistic interval of the median: it always holds the median, whatever the shape.
 
-    half = float(t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
-    return Interval(math.exp(centre - half), math.exp(centre + half), "t95", n)
+    The widest pair of ranks that leaves out at most 5 % is cut symmetrically: 6 to 8 rounds give smallest to
+    largest, 12 the third to the tenth.
+
+    Source:
+        David and Nagaraja 2003, Order Statistics, section 7.1: P = 1 - 2 P[Bin(n, 1/2) < k].
+    """
+    from scipy.stats import binom
+
+    ordered, n = sorted(values), len(values)
+    rank = max((k for k in range(1, n // 2 + 1) if 2 * binom.cdf(k - 1, n, 0.5) <= 1 - CONFIDENCE), default=1)
+    return Interval(ordered[rank - 1], ordered[n - rank], "median95", n)
 
 
 def paired(before: Sequence[float], now: Sequence[float]) -> Paired:
@@ -228,7 +225,7 @@ def paired(before: Sequence[float], now: Sequence[float]) -> Paired:
     error = math.sqrt(b + c - (b - c) ** 2 / n) / n  # never below 1 / n, thanks to the halves
     flipped = worse + better
     difference = (better - worse) / n
-    half = Z95 * error if flipped else 3 / n
+    half = max(Z95 * error, 3 / n)  # the first flip must not look surer than none
     return Paired(
         n=n,
         worse=worse,
@@ -237,7 +234,7 @@ def paired(before: Sequence[float], now: Sequence[float]) -> Paired:
         standard_error=error,
         interval=Interval(max(-1.0, difference - half), min(1.0, difference + half), "paired95", n),
         p_value=float(binomtest(worse, flipped, 0.5).pvalue) if flipped else 1.0,
-        detectable=POWER * error if flipped else 3 / n,
+        detectable=min(1.0, max(POWER * error, 3 / n)),
     )
 
 

@@ -11,7 +11,6 @@ from qbench.stats import (
     TooFew,
     agreement,
     coefficient_of_variation,
-    geometric_mean,
     mean_interval,
     median,
     paired,
@@ -31,7 +30,7 @@ def test_the_percentile_floor_is_that_of_the_methodology(p, n):
 
 @given(st.floats(0.05, 0.995))
 def test_the_floor_is_the_smallest_n_of_the_binomial_bound(p):
-    n = percentile_floor(p)
+    n, p = percentile_floor(p), max(p, 1 - p)
     assert binom.cdf(1, n, 1 - p) <= 0.01 + 1e-9
     assert n == 2 or binom.cdf(1, n - 1, 1 - p) > 0.01 - 1e-9
 
@@ -45,7 +44,7 @@ def test_a_percentile_of_too_few_samples_is_a_reason():
 
 @pytest.mark.parametrize(
     "function",
-    [median, coefficient_of_variation, geometric_mean, mean_interval, lambda x: percentile(x, 0.5),
+    [median, coefficient_of_variation, mean_interval, lambda x: percentile(x, 0.5),
      lambda x: paired(x, x), lambda x: agreement(x, x), lambda x: ratio_by_round({0: x}, {0: x}),
      lambda _: ratio_by_round({}, {}), lambda _: share_interval(0, 0)],
 )  # fmt: skip
@@ -81,25 +80,36 @@ def test_drift_common_to_a_round_cancels(ratios, drift):
     assert moved.interval.low == pytest.approx(still.interval.low)
 
 
-def test_six_rounds_give_a_t_interval_that_covers_as_it_says():
+def test_from_six_rounds_the_medians_interval_covers_at_least_as_it_says():
     rng = np.random.default_rng(0)
     hits = 0
     for _ in range(400):
         cell = {k: [math.exp(-0.1 * rng.standard_normal())] for k in range(6)}
         interval = ratio_by_round({k: [2.0] for k in range(6)}, cell).interval
-        assert interval.kind == "t95"
+        assert interval.kind == "median95"
         hits += interval.low <= 2.0 <= interval.high
-    assert 0.92 < hits / 400 < 0.98
+    assert hits / 400 > 0.94  # 1 - 2 / 2^6 = 0.969
     assert ratio_by_round({k: [2.0] for k in range(5)}, {k: [1.0] for k in range(5)}).interval.kind == "range"
 
 
-def test_unpaired_engines_get_the_range_of_all_pairs_and_then_welchs_interval():
+@given(st.lists(st.floats(0.5, 4), min_size=2, max_size=14))
+def test_a_speed_up_lies_inside_its_own_interval(ratios):
+    found = ratio_by_round({k: [1.0] for k in range(len(ratios))}, {k: [1 / r] for k, r in enumerate(ratios)})
+    assert found.interval.low <= found.median <= found.interval.high
+
+
+def test_twelve_rounds_leave_out_two_on_either_side():
+    # 2 P[Bin(12, 1/2) < 3] = 2 (1 + 12 + 66) / 4096 = 0.039, and < 4 would be 0.146
+    rounds = ratio_by_round({k: [1.0] for k in range(12)}, {k: [1 / (k + 1)] for k in range(12)})
+    assert (round(rounds.interval.low, 9), round(rounds.interval.high, 9)) == (3, 10)
+
+
+def test_unpaired_engines_get_the_range_of_all_pairs():
     value, interval = ratio_of_groups({0: [10], 1: [12], 2: [14]}, {0: [4], 1: [5], 2: [6]})
     assert value == 12 / 5
     assert interval == Interval(10 / 6, 14 / 4, "range", 3)
-    _, welch = ratio_of_groups({k: [10 + k] for k in range(6)}, {k: [5 + k / 2] for k in range(6)})
-    assert welch.kind == "t95"
-    assert welch.low < 2 < welch.high
+    _, wide = ratio_of_groups({k: [10 + k] for k in range(6)}, {k: [5 + k / 2] for k in range(6)})
+    assert wide == Interval(10 / 7.5, 15 / 5, "median95", 6)
     assert ratio_of_groups({0: [1]}, {0: [1], 1: [1]})[1] is None
 
 
@@ -147,11 +157,8 @@ def test_a_difference_is_judged_by_its_whole_interval(low, high, outcome):
     assert verdict(Interval(low, high, "paired95", 100), -0.01) == outcome
 
 
-def test_geometric_mean_and_variation_by_hand():
-    assert geometric_mean([2, 8]) == pytest.approx(4)
+def test_variation_by_hand():
     assert coefficient_of_variation([1, 3]) == pytest.approx(math.sqrt(2) / 2)
-    with pytest.raises(ValueError, match="above zero"):
-        geometric_mean([1, 0])
     with pytest.raises(ValueError, match="two samples"):
         coefficient_of_variation([1])
 
@@ -163,3 +170,14 @@ def test_shares_and_means_carry_their_interval():
     assert mean_interval([3.0]) == (3.0, None)
     mean, interval = mean_interval([1.0, 3.0])
     assert (mean, interval.low) == (2.0, pytest.approx(2 - 1.96))
+
+
+def test_a_low_percentile_needs_as_many_samples_as_its_mirror_image():
+    assert percentile_floor(0.10) == percentile_floor(0.90) == 64
+    assert percentile_floor(0.01) == percentile_floor(0.99) == 662
+
+
+def test_one_flip_is_no_surer_than_none():
+    none, one = paired([1] * 50, [1] * 50), paired([1] * 50, [1] * 49 + [0])
+    assert one.interval.high - one.interval.low >= none.interval.high - none.interval.low
+    assert paired([1, 1], [1, 1]).detectable <= 1

@@ -9,6 +9,7 @@ Formats are names, so that a plug-in may bring its own; the ones that qbench its
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import zlib
@@ -66,6 +67,7 @@ def save(artifact: Artifact, folder: Path, spec: ArtifactSpec) -> None:
     raw = to_plain(replace(artifact, module=None, path=None))
     raw["file"] = artifact.path.name if artifact.path else None
     raw["spec"] = to_plain(spec)
+    raw["digests"] = {str(path.relative_to(folder)): _digest(path) for path in files(folder)}
     temporary = folder / (MANIFEST + ".new")
     temporary.write_text(json.dumps(raw, indent=1))
     os.replace(temporary, folder / MANIFEST)
@@ -75,12 +77,15 @@ def load(folder: Path) -> Artifact:
     """Return the artifact that `save` described in this folder.
 
     Raises:
-        BadFile: the manifest or the file that it names is missing or torn.
+        BadFile: the manifest is torn, or a file is missing or has other bytes than were saved.
     """
     try:
         raw = json.loads((folder / MANIFEST).read_text())
         name = raw.pop("file")
         raw.pop("spec")
+        for beside, digest in raw.pop("digests").items():
+            if _digest(folder / beside) != digest:
+                raise ValueError(f"{beside} is not what was prepared")
         path = folder / name
         if not path.is_file():
             raise FileNotFoundError(name)
@@ -91,6 +96,11 @@ def load(folder: Path) -> Artifact:
             f"the prepared artifact in {folder} cannot be read: {error}",
             fix="delete that folder; the next run prepares it again",
         ) from error
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def float_state(state: State) -> bool:

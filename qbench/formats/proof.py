@@ -15,7 +15,8 @@ from pathlib import Path
 from qbench.cases import Float, State
 from qbench.formats.artifact import Artifact
 from qbench.formats.fake import fake_weights
-from qbench.quant.qdq_graph import Weight, exported_weights, onnx_weights
+from qbench.quant.exported_graph import exported_weights
+from qbench.quant.qdq_graph import Weight, onnx_weights
 from qbench.records import Evidence, Measurement, Withheld
 
 # Covered bytes over float bytes: the code's own share plus room for scales and zero points.
@@ -67,6 +68,21 @@ def prove(artifact: Artifact) -> Proof:
         for (operator, width), count in sorted(kinds.items())
     )
     return Proof(tuple(measurements), withheld, evidence, _failure(artifact.state, weights, covered))
+
+
+def coverage(artifact: Artifact) -> float:
+    """Return the share of the network that is in the claimed width: of its work, or of its bytes.
+
+    The work is counted in multiply-accumulates; where those of an operator are unknown, float bytes stand in.
+    """
+    weights, bits = weights_of(artifact), claimed_bits(artifact.state)
+    counted = all(weight.macs is not None for weight in weights)
+
+    def size(some: list[Weight]) -> int:
+        return sum(w.macs or 0 for w in some) if counted else sum(w.float_bytes for w in each_once(some))
+
+    whole = size(weights)
+    return size([weight for weight in weights if weight.bits <= bits]) / whole if whole else 0.0
 
 
 def each_once(weights: list[Weight]) -> list[Weight]:

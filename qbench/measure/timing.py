@@ -10,6 +10,7 @@ TOO_SHORT_NS = 20_000  # calls shorter than this are timed in groups: the clock'
 GROUP_NS = 100_000  # a group lasts about this long
 BLOCK = 5  # calls per block of the warm-up
 STEADY = 0.05  # blocks whose medians differ by less than this show no trend any more
+LEAST_NS = 100_000_000  # shorter warm-ups look steady inside one slice of a scheduler, and are not
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ def time_window(
     """
     first = _timed(call, clock_ns)
     warmup, steady = _warm_up(call, clock_ns, int(warmup_cap_s * 1e9) - first)
-    typical = median(warmup[-BLOCK:]) if warmup else first
+    typical = median(warmup[-BLOCK:])
     group = max(1, round(GROUP_NS / max(typical, 1))) if typical < TOO_SHORT_NS else 1
     samples: list[float] = []
     end = clock_ns() + int(window_s * 1e9)
@@ -61,14 +62,16 @@ def _timed_group(call: Callable[[], object], clock_ns: Callable[[], int], group:
 def _warm_up(call: Callable[[], object], clock_ns: Callable[[], int], cap_ns: int) -> tuple[list[int], bool]:
     """Return the durations of the warm-up and whether it ended because the calls were steady.
 
-    Steady means: the medians of the last three blocks lie within 5 % of each other, so neither a trend nor a
-    jump is left in them.
+    Steady means: a tenth of a second has gone by, and the medians of the last three blocks lie within 5 % of
+    each other, so neither a trend nor a jump is left in them. There is one warm call at least, whatever the
+    cap: how a cold one lasted says nothing of the next.
     """
     taken: list[int] = []
-    end = clock_ns() + cap_ns
-    while clock_ns() < end:
+    start = clock_ns()
+    while not taken or clock_ns() < start + cap_ns:
         taken.append(_timed(call, clock_ns))
-        if len(taken) >= 3 * BLOCK and len(taken) % BLOCK == 0:
+        long_enough = clock_ns() >= start + min(LEAST_NS, cap_ns // 2)
+        if long_enough and len(taken) >= 3 * BLOCK and len(taken) % BLOCK == 0:
             blocks = [median(taken[len(taken) - BLOCK * (n + 1) : len(taken) - BLOCK * n]) for n in range(3)]
             if max(blocks) <= min(blocks) * (1 + STEADY):
                 return taken, True

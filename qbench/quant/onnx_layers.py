@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from qbench.errors import DoesNotFit
-from qbench.quant.qdq_graph import ONNX_MACS, OnnxGraph
+from qbench.quant.qdq_graph import ONNX_MACS, OnnxGraph, opened
 
 OPSET = 13  # the first with scales per channel, and with bfloat16 in Cast
 
@@ -28,7 +28,7 @@ def read_network(path: Path | None, covers: tuple[str, ...], technique: str) -> 
     """
     import onnx
 
-    model = _raised(onnx.load(path or ""), technique)
+    model = _raised(opened(onnx.load(path or "")), technique)
     _store_weights(model)
     stored = {tensor.name for tensor in model.graph.initializer}
     for value in [value for value in model.graph.input if value.name in stored]:

@@ -39,6 +39,7 @@ ONNX_MACS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "DynamicQuantizeMatMul": ((1,), (2, 3)),
     "MatMulNBits": ((1,), (2, 3)),
 }
+LOOKED_UP = ("Gather", "GatherND", "GatherElements", "Add", "Sub")  # tables and offsets: no multiplication
 RECURRENT = ("LSTM", "GRU", "RNN")  # how often they multiply depends on the length of a sequence
 
 
@@ -53,6 +54,7 @@ class Weight:
     stored_bytes: int  # codes, scales and zero points
     macs: int | None = None  # of one inference, a free batch being one; None where it cannot be known
     channels: int = 0  # its longest axis: a scale for every channel cannot be more
+    multiplied: bool = True  # False: a table that is looked up or added, or an operator unknown to us
 
     @property
     def float_bytes(self) -> int:
@@ -65,11 +67,11 @@ class Weight:
         return -(-self.elements * self.bits // 8)
 
 
-# --- ONNX -----------------------------------------------------------------------------------------
-
-
 def onnx_weights(path: Path | None) -> list[Weight]:
-    """Return the weights of every multiply-accumulate operator in an ONNX file.
+    """Return the weights of every multiply-accumulate operator in an ONNX file, and all other matrices in it.
+
+    Functions of the file's own are opened. A matrix that no known operator multiplies with is listed too: a
+    network cannot hide its weights behind an operator that this table lacks.
 
     Raises:
         BadFile: the file is no ONNX model.
@@ -81,10 +83,43 @@ def onnx_weights(path: Path | None) -> list[Weight]:
     except Exception as error:  # onnx raises protobuf's own DecodeError and several of its own
         problem = f"{path} is no ONNX model: {error}"
         raise BadFile(problem, fix="export it again with torch.onnx.export") from error
-    graph = OnnxGraph(model)
-    return [
-        weight for node in graph.nodes if node.op_type in ONNX_MACS for weight in _weights_of(node, graph)
-    ]
+    graph = OnnxGraph(opened(model))
+    products = [node for node in graph.nodes if node.op_type in ONNX_MACS]
+    return [*(weight for node in products for weight in _weights_of(node, graph)), *_others(products, graph)]
+
+
+def opened(model: Any) -> Any:
+    """Return the model with the bodies of its own functions in the place of their calls."""
+    from onnx import inliner
+
+    return inliner.inline_local_functions(model) if model.functions else model
+
+
+def _others(products: list[Any], graph: OnnxGraph) -> Iterator[Weight]:
+    """Yield the stored matrices that no known product uses: they are weights as well, and not covered."""
+    used: set[str] = set()
+    for node in products:
+        for name in node.input:
+            found, beside = graph.behind(name)
+            used |= {source for source, _ in [*found, *beside]}
+    for name, tensor in graph.stored.items():
+        if name in used or sum(size > 1 for size in tensor.dims) < 2 or not _holds_weights(tensor.data_type):
+            continue
+        users = [node.op_type for node in graph.nodes if name in node.input]
+        if not users:
+            continue  # left behind by a tool: bytes of the file, no weight of the network
+        macs = 0 if set(users) <= {*LOOKED_UP, "DequantizeLinear"} else None
+        size, longest = _tensor_bytes(tensor), max(tensor.dims)
+        yield Weight(
+            name, users[0], prod(tensor.dims), _bits(tensor.data_type), size, macs, longest, multiplied=False
+        )
+
+
+def _holds_weights(data_type: int) -> bool:
+    from onnx import TensorProto
+
+    no_weight = ("INT64", "INT32", "UINT64", "UINT32", "BOOL", "STRING")
+    return TensorProto.DataType.Name(data_type) not in no_weight
 
 
 class OnnxGraph:
@@ -221,93 +256,9 @@ def _macs(node: Any, position: int, shapes: dict[str, list[int]]) -> int | None:
     if "Conv" in node.op_type:  # weight (out, in / groups, kernel...): all but the first are summed over
         return prod(out) * prod(weight[1:])
     turned = facts.get("transA" if position == 0 else "transB", 0)
-    return prod(out) * _summed(weight, left=position == 0, turned=bool(turned))
+    return prod(out) * summed(weight, left=position == 0, turned=bool(turned))
 
 
-def _summed(weight: list[int], *, left: bool, turned: bool) -> int:
+def summed(weight: list[int], *, left: bool, turned: bool) -> int:
     """Return the length of the sums of a matrix product, read from the shape of one of its sides."""
     return weight[-1] if len(weight) == 1 or left != turned else weight[-2]
-
-
-# --- torch.export ---------------------------------------------------------------------------------
-
-EXPORTED_PRODUCTS = ("linear", "addmm", "baddbmm", "matmul", "mm", "bmm", "einsum")
-ADDED_FIRST = ("addmm", "baddbmm")  # their first argument is added, not multiplied
-
-
-def exported_weights(path: Path | None) -> list[Weight]:
-    """Return the weights of every multiply-accumulate operator in a torch.export program.
-
-    Raises:
-        BadFile: the file is no torch.export program.
-    """
-    import torch
-
-    try:
-        program = torch.export.load(path or "")
-    except Exception as error:  # torch raises RuntimeError, ValueError and zip errors alike
-        raise BadFile(
-            f"{path} is no torch.export program: {error}", fix="delete its folder and run again"
-        ) from error
-    behind = _stored_in(program)
-    weights = []
-    for node in program.graph.nodes:
-        operator = str(node.target).removeprefix("aten.").split(".")[0].lstrip("_")
-        if node.op != "call_function" or not (operator.startswith("conv") or operator in EXPORTED_PRODUCTS):
-            continue
-        added = node.args[0] if operator in ADDED_FIRST else None
-        for operand in node.all_input_nodes:
-            found = {} if operand is added else behind.get(operand, {})
-            matrices = {name: tensor for name, tensor in found.items() if tensor.dim() > 1}
-            if not matrices:
-                continue  # an activation, or a bias
-            name, tensor = max(matrices.items(), key=lambda item: item[1].numel())
-            size = sum(each.numel() * each.element_size() for each in found.values())
-            macs = _exported_macs(operator, node, operand)
-            bits = 8 * tensor.element_size()
-            weights.append(Weight(name, operator, tensor.numel(), bits, size, macs, max(tensor.shape)))
-    return weights
-
-
-def _stored_in(program: Any) -> dict[Any, dict[str, Any]]:
-    """Return, for every value that does not depend on an input, the stored tensors that it is made from."""
-    signature = program.graph_signature
-    names = {
-        **signature.inputs_to_parameters,
-        **signature.inputs_to_buffers,
-        **signature.inputs_to_lifted_tensor_constants,
-    }
-    stored = {**program.constants, **program.state_dict}
-    behind: dict[Any, dict[str, Any]] = {}
-    for node in program.graph.nodes:
-        if node.op == "placeholder" and node.name in names:
-            behind[node] = {names[node.name]: stored[names[node.name]]}
-        elif node.op == "call_function" and node.all_input_nodes:
-            sources = [behind.get(source) for source in node.all_input_nodes]
-            if None not in sources:
-                behind[node] = {name: tensor for source in sources for name, tensor in (source or {}).items()}
-    return behind
-
-
-def _exported_macs(operator: str, node: Any, operand: Any) -> int | None:
-    out, weight = _for_one(node), _for_one(operand)
-    if operator == "einsum":
-        return None
-    if operator.startswith("conv"):
-        transposed = "transpose" in operator or (operator == "convolution" and node.args[6])
-        return prod(_for_one(node.args[0]) if transposed else out) * prod(weight[1:])
-    if operator == "linear":
-        return prod(out) * weight[-1]
-    left = operand is node.args[1 if operator in ADDED_FIRST else 0]
-    return prod(out) * _summed(weight, left=left, turned=False)
-
-
-def _for_one(node: Any) -> list[int]:
-    """Return a value's shape with every free size set to one: the batch, and what is computed from it."""
-    sizes = []
-    for size in node.meta["val"].shape:
-        expression = None if isinstance(size, int) else size.node.expr
-        sizes.append(
-            size if expression is None else int(expression.subs(dict.fromkeys(expression.free_symbols, 1)))
-        )
-    return sizes

@@ -33,6 +33,7 @@ PLAIN: tuple[tuple[str, Unit, str], ...] = (
     ("engine_memory", "B", "deploy"),
 )
 COUNTED = frozenset({"file_size", "compressed_size", "low_bit_kernels", "other_kernels"})
+NOTHING_QUANTIZED = "this is fp32 itself, in which nothing is quantized"
 NOT_OF_FP32 = frozenset({"sqnr", "low_bit_kernels", "other_kernels", "quantize_time"})
 OVER_ALL_EXAMPLES = frozenset({"sqnr", "reference_error"})
 
@@ -56,11 +57,10 @@ def _line(entry: Joined, step: str) -> Line | None:
 
 def _plain(entry: Joined, metric: str, unit: Unit, step: str) -> Value:
     line = _line(entry, step)
+    if line is not None and metric in NOT_OF_FP32 and entry.case is not None and entry.case.role == "fp32":
+        return Absent(NOTHING_QUANTIZED)
     found = sought(line, metric, why_missing(entry))
     if isinstance(found, Absent):
-        fp32 = entry.case is not None and entry.case.role == "fp32"
-        if fp32 and metric in NOT_OF_FP32 and line is not None:
-            return Absent("this is fp32 itself, in which nothing is quantized")
         if step == "deploy" and line is None:  # a simulated cell's score says why it was never deployed
             return Absent(not_timed(entry, metric))
         return found
@@ -99,6 +99,8 @@ def _divergence(entry: Joined) -> Value:
 
 def _share(entry: Joined, over: str, under: str, unit: Unit) -> Value:
     missing = why_missing(entry)
+    if entry.prepare is not None and entry.case is not None and entry.case.role == "fp32":
+        return Absent(NOTHING_QUANTIZED)
     top, bottom = sought(entry.prepare, over, missing), sought(entry.prepare, under, missing)
     if isinstance(top, Absent) or isinstance(bottom, Absent):
         if isinstance(entry.artifact.state, Float) and entry.prepare is not None and not entry.failures():
@@ -133,7 +135,9 @@ def _latency(entry: Joined) -> dict[str, Value]:
     middles = [median(measurement.samples) for measurement, _ in rounds.values()]
     between = Interval(min(middles), max(middles), "range", len(rounds)) if len(rounds) > 1 else None
     calls = "samples" if grouped > 1 else "calls"
-    figures: dict[str, Value] = {"latency": figure(median(pooled), "s", len(pooled), calls, lines, between)}
+    # the median of the rounds' medians: pooled, a fast round would count more for having more calls
+    typical = figure(median(middles), "s", len(pooled), calls, lines, between)
+    figures: dict[str, Value] = {"latency": typical}
     for name, p in (("latency_p90", 0.9), ("latency_p99", 0.99)):
         found = percentile(pooled, p)
         if grouped > 1:

@@ -13,7 +13,7 @@ Spread = IntervalKind | Literal["exact", "single", "whole"]
 
 SPREAD_WORDS: dict[str, str] = {
     "range": "smallest to largest",
-    "t95": "95 % t interval",
+    "median95": "95 % order-statistic interval of the median",
     "paired95": "95 % interval, paired",
     "wilson95": "95 % interval (Wilson)",
     "normal95": "95 % interval (normal)",
@@ -137,7 +137,7 @@ FIGURES: dict[str, Shown] = {
             "latency",
             "latency",
             "lower",
-            CATALOGUE["latency"].means + " Median of all rounds' calls; the range is of the rounds' medians.",
+            CATALOGUE["latency"].means + " Median of the rounds' medians; the range is theirs.",
         ),
         Shown("latency_p90", "latency p90", "lower", "90 % of calls took no longer."),
         Shown("latency_p99", "latency p99", "lower", "99 % of calls took no longer."),

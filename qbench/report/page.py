@@ -131,7 +131,7 @@ def method(run: Run, cells: Sequence[Cell]) -> list[str]:
         "A speed-up is the ratio of fp32's median to the cell's median inside one round, and the median of "
         "these ratios over the rounds, because the speed of a shared machine drifts between rounds.",
         "Below 6 rounds the smallest and the largest ratio are shown, which promises no coverage; "
-        "from 6 rounds a 95 % t interval on the logarithm.",
+        "from 6 rounds a 95 % order-statistic interval of the median.",
         f"A cell is unstable if its ratio varies by more than {text(UNSTEADY_CPU, 'share')} between rounds "
         f"on a processor, {text(UNSTEADY_OTHER, 'share')} elsewhere. It then wins no recommendation.",
         f"A technique is recommended only if its accuracy is not known to fall by more than "
@@ -194,6 +194,6 @@ def _write(path: Path, content: str) -> Path:
     except OSError as error:
         raise CannotWrite(
             f"the report cannot be written to {path}: {error.strerror or error}",
-            fix="choose another folder with --out DIR, or make this one writable",
+            fix="choose another folder with --reports DIR, or make this one writable",
         ) from error
     return path

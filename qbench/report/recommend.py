@@ -223,7 +223,7 @@ def _sure(ship: Cell, candidates: int) -> str:
         words.append("not proven: " * (ship.judgement.outcome == "unjudged") + ship.judgement.text)
     words += [v.text for v in ship.verdicts if v.kind == "not_steady"]
     if ship.unstable:
-        words.append(f"that it is faster is sure, by how much is not: {ship.unstable}")
+        words.append(f"faster in every round, by how much is not known well: {ship.unstable}")
     split = ship.case.evaluation.split if ship.case else "test"
     if candidates > 1 and split == "test" and ship.role == "technique":
         words.append(f"chosen among {candidates} techniques on the test examples, which flatters it")

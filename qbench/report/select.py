@@ -170,7 +170,7 @@ def _floats(group: Group, cells: list[Cell]) -> list[int]:
         if cell.group == group
         and cell.role in ("fp32", "float")
         and cell.status == "measured"
-        and cell.judgement.outcome != "fail"
+        and cell.judgement.outcome not in ("fail", "incomparable")
     ]
 
 

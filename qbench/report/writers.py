@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 MARKS = {"good": "\N{CHECK MARK} ", "bad": "\N{BALLOT X} "}  # never colour alone
-MARKS_MEAN = f"{MARKS['good']}surely better than float, {MARKS['bad']}worse, unmarked: neither is proven"
+MARKS_MEAN = f"{MARKS['good']}better than float, {MARKS['bad']}worse; unmarked: too close, or unstable"
 STYLES = {"good": "green", "bad": "red", "absent": "dim", "neutral": ""}
 LONGEST = 16  # letters of a word that still gets a line to itself
 NARROW = 110  # columns of the terminal below which the wide ones are left out

@@ -48,11 +48,6 @@ class Tally:
     busy_s: float = 0.0  # inside the children: preparing, scoring, timing
     wall_s: float = 0.0
 
-    @property
-    def overhead(self) -> float:
-        """Return the harness's own share of the wall time."""
-        return 1 - self.busy_s / self.wall_s if self.wall_s else 0.0
-
 
 class Executor:
     """One run of one plan into one store."""
@@ -86,8 +81,10 @@ class Executor:
         self._known_before(earlier)
         self._warm_servers()
         for step in first:
+            if step.kind == "prepare":  # the cost of quantizing is a figure: nothing may import beside it
+                self._workers.wait_until_ready()
             self._do(step)
-        self._workers.wait_until_ready()  # nothing may import while something is timed
+        self._workers.wait_until_ready()  # nor beside what is timed
         for number, steps in enumerate(rounds):
             if number and self._plan.profile.fresh_servers:
                 self._workers.restart(list(dict.fromkeys(self._preload(step) for step in steps)))
@@ -211,9 +208,9 @@ class Executor:
         if step.kind == "score" or not ready:
             return not ready
         scored = self._outcomes.get(Step("score", case).key)
-        if not isinstance(scored, Measured) or _collapsed(scored):
+        if not isinstance(scored, Measured) or any(w.metric == "latency" for w in scored.withheld):
             return True
-        if case.deployment.artifact.state.kind == "fake_quant":
+        if case.deployment.artifact.state.kind == "fake_quant":  # whatever its score says
             return True
         broke = (self._outcomes.get(Step(step.kind, case, number).key) for number in range(step.round))
         return any(isinstance(outcome, Failed) for outcome in broke)  # once will do

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,9 @@ def own_suite(model: str, inputs: Path) -> Suite:
     OnnxFile(model).content()  # a missing file is told as such, not as a broken one
     _check_together(OnnxFile(model), inputs)
     task = {"use": "agreement", "inputs": str(inputs)}
-    return replace(load_suite("try"), model=[SuiteModel(model, task)])
+    suite = load_suite("try")
+    stem = re.sub(r"[^A-Za-z0-9_]+", "-", Path(model).stem).strip("-")
+    return replace(suite, name=f"{suite.name}-{stem}", model=[SuiteModel(model, task)])
 
 
 def _check_together(model: OnnxFile, inputs: Path) -> None:

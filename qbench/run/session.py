@@ -53,7 +53,7 @@ def last_run(out: Path, plan: Plan) -> Run:
     """Return the newest session of this suite and profile that was begun on this host.
 
     Raises:
-        UnknownName: there is none.
+        UnknownName: there is none, or the newest was made by another machine, other libraries or other code.
     """
     wanted = (plan.suite.name, plan.profile.name, host_name())
     runs = [
@@ -66,6 +66,13 @@ def last_run(out: Path, plan: Plan) -> Run:
             f"nothing to resume: {out} holds no {plan.profile.name} run of {plan.suite.name} on this host",
             fix="leave --resume out, or name the folder with --out",
         )
+    newest, now = runs[-1].session, new_session(*wanted[:2], "")
+    for what in ("facts", "versions", "commit"):
+        if getattr(newest, what) != getattr(now, what):
+            raise UnknownName(
+                f"the last {plan.profile.name} run of {plan.suite.name} has other {what} than there are now",
+                fix="leave --resume out: results of two states are not mixed in one run",
+            )
     return runs[-1]
 
 

@@ -15,7 +15,15 @@ from qbench.formats.fake import write_fake
 from qbench.formats.reference import NAME as REFERENCE
 from qbench.records import find
 from qbench.run.protocol import Baseline, StepRequest, Trace
-from qbench.run.steps.score import WrongOutputs, _against_float, _kernels_ran_as_claimed, kl_divergence, score
+from qbench.run.steps.score import (
+    WrongOutputs,
+    _against_float,
+    _barely_covered,
+    _disagrees,
+    _kernels_ran_as_claimed,
+    kl_divergence,
+    score,
+)
 from qbench.run.steps.session import open_case
 from qbench.run.steps.timed import time_case
 from qbench.strategies.base import STRATEGIES
@@ -236,3 +244,34 @@ def test_a_network_that_takes_a_smaller_batch_is_not_timed_under_a_wrong_name(in
     made = deploy(fixed_at(in_format, tmp_path, 2), "onnxruntime", "timed at 2", batch=8)
     with pytest.raises(DoesNotFit, match="takes batches of 2 only, and the scenario asks for 8"):
         time_case(made.request, Trace())
+
+
+# --- a decoy: a little of it is quantized, and the rest is not ------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("weights", "low", "other", "told"),
+    [
+        ([[64, 8], [6000, 32]], 1, 1, "barely covered: 1.06% of the network"),
+        ([[6000, 8], [64, 32]], 1, 19, "1 of 20 kernels"),
+        ([[700, 8], [6000, 32]], 1, 6, None),  # a tenth of the work: its speed is its own
+        ([[6000, 8], [64, 32]], 1, 1, None),
+    ],
+)
+def test_the_speed_of_a_decoy_is_withheld(tmp_path, weights, low, other, told):
+    path = write_fake(tmp_path / "model.fake", {"weights": weights})
+    opened = SimpleNamespace(artifact=Artifact("fake", INT8, (), (), path))
+    found = _barely_covered(opened, KernelProof(low, other, ()))
+    assert found is None if told is None else told in found
+
+
+# --- collapse without labels ----------------------------------------------------------------------
+
+
+def test_a_network_that_disagrees_with_float_has_collapsed_without_labels_too():
+    wanted = np.eye(4)[np.arange(100) % 4]
+    half = np.where(np.arange(100)[:, None] < 70, wanted, np.roll(wanted, 1, axis=1))
+    most = np.where(np.arange(100)[:, None] < 55, wanted, np.roll(wanted, 1, axis=1))
+    assert _disagrees(half, wanted) is None  # (0.70 - 0.25) / 0.75 = 0.60
+    assert _disagrees(most, wanted).kind == "collapsed"  # (0.55 - 0.25) / 0.75 = 0.40
+    assert _disagrees(most[:, :1], wanted[:, :1]) is None  # no class scores

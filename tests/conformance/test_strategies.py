@@ -8,7 +8,7 @@ from typing import Literal, get_args, get_origin, get_type_hints
 import numpy as np
 import pytest
 
-from qbench.backends.base import BACKENDS
+from qbench.backends.base import BACKENDS, KernelProof
 from qbench.cases import (
     ArtifactSpec,
     Case,
@@ -29,6 +29,7 @@ from qbench.formats.proof import prove
 from qbench.metrics import CATALOGUE
 from qbench.records import Measured
 from qbench.run.executor import Executor
+from qbench.run.protocol import StepRequest
 from qbench.run.steps.score import _no_speed
 from qbench.strategies.base import STRATEGIES
 
@@ -220,6 +221,6 @@ def test_a_simulated_network_is_scored_and_never_timed(state, never):
 
 def test_a_simulated_network_has_no_number_that_needs_native_kernels():
     opened = SimpleNamespace(artifact=SimpleNamespace(state=FakeQuant(INT8)), case=a_case(FakeQuant(INT8)))
-    withheld = _no_speed(opened, None)
+    withheld = _no_speed(opened, StepRequest(Step("score", opened.case)), KernelProof(0, 0, ()), None)
     assert {w.metric for w in withheld} == {name for name, m in CATALOGUE.items() if m.needs_native}
     assert all("simulated" in w.reason for w in withheld)

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from qbench.errors import BadFile
-from qbench.quant.qdq_graph import exported_weights
+from qbench.quant.exported_graph import exported_weights
 
 
 def weights(tmp_path, module, *inputs):

@@ -184,3 +184,35 @@ def test_what_is_no_onnx_file_is_named(tmp_path, content):
     else:
         with pytest.raises(BadFile, match="model.onnx is no ONNX model"):
             onnx_weights(path)
+
+
+def test_weights_cannot_hide_in_functions_of_the_files_own_or_behind_unknown_operators(tmp_path):
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    hidden = helper.make_function(
+        "mine", "Hidden", ["a", "b"], ["c"], [helper.make_node("MatMul", ["a", "b"], ["c"])],
+        [helper.make_opsetid("", 18)],
+    )  # fmt: skip
+    stored = [
+        numpy_helper.from_array(np.ones((8, 8), "f4"), name) for name in ("in_function", "in_einsum", "spare")
+    ]
+    nodes = [
+        helper.make_node("Hidden", ["x", "in_function"], ["y"], domain="mine"),
+        helper.make_node("Einsum", ["y", "in_einsum"], ["z"], equation="ij,jk->ik"),
+    ]
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [value("x", TensorProto.FLOAT, ["n", 8])],
+        [value("z", TensorProto.FLOAT, ["n", 8])],
+        stored,
+    )
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("mine", 1)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, functions=[hidden]), tmp_path / "m.onnx")
+    found = {w.operator: w for w in onnx_weights(tmp_path / "m.onnx")}
+    assert found.keys() == {"MatMul", "Einsum"}  # what nothing uses is no weight of the network
+    assert (found["MatMul"].macs, found["MatMul"].multiplied) == (64, True)
+    assert (found["Einsum"].macs, found["Einsum"].float_bytes) == (None, 256)  # counted, its work unknown

@@ -29,9 +29,15 @@ def test_the_cold_call_is_kept_apart():
 
 
 def test_a_steady_call_is_warm_after_three_blocks_of_five():
-    window = Call(1 * MS).window()
+    window = Call(10 * MS).window()
     assert window.steady
     assert len(window.warmup_ns) == 15
+
+
+def test_a_short_call_warms_up_for_a_tenth_of_a_second_however_steady_it_looks():
+    window = Call(1 * MS).window()
+    assert window.steady
+    assert sum(window.warmup_ns) == 100 * MS
 
 
 def test_the_warm_up_goes_on_while_calls_get_faster():
@@ -43,8 +49,8 @@ def test_the_warm_up_goes_on_while_calls_get_faster():
 
 
 def test_a_jump_starts_the_warm_up_again():
-    # ten fast calls, then five slow ones: the medians of the last three blocks are 1, 1 and 2
-    window = Call(1 * MS, *[1 * MS] * 10, *[2 * MS] * 20).window()
+    # ten fast calls, then slow ones: the medians of the last three blocks are 10, 10 and 20
+    window = Call(10 * MS, *[10 * MS] * 10, *[20 * MS] * 20).window()
     assert len(window.warmup_ns) == 25
 
 
@@ -63,8 +69,12 @@ def test_the_cap_ends_a_warm_up_that_never_settles():
     assert window.samples_ns
 
 
-def test_the_cold_call_counts_towards_the_cap():
-    assert Call(2000 * MS, 1 * MS).window(warmup_cap_s=1.0).warmup_ns == ()
+def test_the_cold_call_counts_towards_the_cap_and_one_warm_call_follows_it():
+    assert Call(2000 * MS, 1 * MS).window(warmup_cap_s=1.0).warmup_ns == (1 * MS,)
+
+
+def test_a_cold_call_does_not_hide_that_the_others_are_too_short_for_the_clock():
+    assert Call(2000 * MS, 1_000).window(warmup_cap_s=1.0).group == 100
 
 
 def test_the_window_lasts_as_long_as_it_was_asked_to():
@@ -72,12 +82,12 @@ def test_the_window_lasts_as_long_as_it_was_asked_to():
     assert len(window.samples_ns) == 100
 
 
-def test_a_call_longer_than_everything_is_measured_once():
+def test_a_call_longer_than_everything_is_warmed_up_and_measured_once():
     call = Call(9_000 * MS)
     window = call.window(window_s=1.0, warmup_cap_s=2.0)
     assert window.samples_ns == (9_000 * MS,)
-    assert window.warmup_ns == ()
-    assert call.count == 2
+    assert window.warmup_ns == (9_000 * MS,)
+    assert call.count == 3
 
 
 def test_a_window_of_no_length_still_has_a_sample():

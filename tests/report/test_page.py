@@ -154,7 +154,7 @@ def test_hostile_names_are_shown_and_never_run(tmp_path):
 def test_a_folder_that_cannot_be_written_is_answered_with_a_fix(tmp_path):
     run = measured_run(tmp_path)
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(CannotWrite, match=r"cannot be written to .*\n.*--out DIR"):
+    with pytest.raises(CannotWrite, match=r"cannot be written to .*\n.*--reports DIR"):
         write_report(run, tmp_path / "file" / "report")
 
 

@@ -54,7 +54,7 @@ def prepare(request: StepRequest, trace: Trace) -> Measured:
         Measurement("file_size", (file_size_bytes(folder),)),
         Measurement("compressed_size", (compressed_size_bytes(folder),)),
         Measurement("prepare_time", (sum(step.wall_s for step in artifact.lineage),)),
-        Measurement("quantize_time", (sum(s.wall_s for s in artifact.lineage if s.kind == "technique"),)),
+        *_cost_of_quantizing(artifact),
         *proof.measurements,
     ]
     withheld = proof.withheld
@@ -76,6 +76,12 @@ def prepare(request: StepRequest, trace: Trace) -> Measured:
         lineage.append(Evidence(f"hop {number}: {step.hop}", f"{step.wall_s:.2f} s; {versions}"))
     made = Evidence("prepared", "earlier, taken from the cache" if reused else "in this run")
     return Measured(tuple(trace.measurements), withheld, (), (made, *proof.evidence, *lineage))
+
+
+def _cost_of_quantizing(artifact: Artifact) -> list[Measurement]:
+    """Return the time of the technique's own hops; nothing where there is none, for nothing was quantized."""
+    walls = [step.wall_s for step in artifact.lineage if step.kind == "technique"]
+    return [Measurement("quantize_time", (sum(walls),))] if walls else []
 
 
 def _make(spec: ArtifactSpec, data_ids: dict[str, str], trace: Trace) -> None:

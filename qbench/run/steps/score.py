@@ -12,7 +12,7 @@ from qbench.errors import DoesNotFit, QbenchError
 from qbench.folders import cache_folder
 from qbench.formats import cache
 from qbench.formats.artifact import float_state
-from qbench.formats.proof import claimed_bits, each_once, weights_of
+from qbench.formats.proof import claimed_bits, coverage, each_once, weights_of
 from qbench.formats.reference import read_reference, relative_error
 from qbench.measure.energy import why_unavailable
 from qbench.measure.verdict import collapsed, not_finite
@@ -23,6 +23,7 @@ from qbench.run.steps.session import Opened, open_case
 
 BATCH = 50  # scoring batch: accuracy does not depend on it, and it keeps a worker small
 REFERENCE_LIMIT = 1e-3  # of the outputs' range: float32 engines differ by 1e-6 to 1e-5 (measured on this zoo)
+LEAST_COVERAGE = 0.1  # of the work, and of the kernels: below it a speed says nothing of the technique
 KERNEL_SHARE = 0.5  # of the weights stored in low bits, at least this share must have run in low-bit kernels
 
 
@@ -62,7 +63,7 @@ def score(request: StepRequest, trace: Trace) -> Measured:
     kept = logits_file(opened.case.deployment, opened.examples.data_id)
     kept.parent.mkdir(parents=True, exist_ok=True)
     np.save(kept, outputs)
-    withheld = (*withheld, *no_reference, *absent, *_no_speed(opened, verdict))
+    withheld = (*withheld, *no_reference, *absent, *_no_speed(opened, request, proof, verdict))
     evidence = (Evidence("data id", opened.examples.data_id), *proof.evidence)
     return Measured(tuple(trace.measurements), withheld, (verdict,) if verdict else (), evidence)
 
@@ -127,7 +128,8 @@ def _kernels_ran_as_claimed(opened: Opened, proof: KernelProof) -> None:
     if float_state(state) or state.kind == "fake_quant":
         return
     bits = claimed_bits(state)
-    stored = sum(weight.bits <= bits for weight in each_once(weights_of(opened.artifact)))
+    multiplied = [weight for weight in each_once(weights_of(opened.artifact)) if weight.multiplied]
+    stored = sum(weight.bits <= bits for weight in multiplied)
     if proof.low_bit < max(1, stored * KERNEL_SHARE):
         what = state.dtype if isinstance(state, Float) else f"{bits}-bit integer"
         raise DoesNotFit(
@@ -195,22 +197,52 @@ def kl_divergence(wanted: np.ndarray, given: np.ndarray) -> np.ndarray:
 def _collapse(opened: Opened, outputs: np.ndarray, request: StepRequest, trace: Trace) -> Verdict | None:
     bad = int((~np.isfinite(outputs.reshape(len(outputs), -1)).all(axis=1)).sum())
     verdict = not_finite(bad, len(outputs))
+    if verdict or request.baseline is None:
+        return verdict
     correct = find(Measured(tuple(trace.measurements)), "correct")
     chance = opened.task.chance(opened.examples)
-    float_accuracy = request.baseline.accuracy if request.baseline else None
-    if verdict or correct is None or chance is None or float_accuracy is None:
-        return verdict
-    return collapsed(float(np.mean(correct.samples)), float_accuracy, chance)
+    if correct and chance is not None and request.baseline.accuracy is not None:
+        return collapsed(float(np.mean(correct.samples)), request.baseline.accuracy, chance)
+    return _disagrees(outputs, np.load(request.baseline.logits))
 
 
-def _no_speed(opened: Opened, verdict: Verdict | None) -> tuple[Withheld, ...]:
+def _disagrees(outputs: np.ndarray, wanted: np.ndarray) -> Verdict | None:
+    """Judge without labels: the float model's first answers stand in for them, so its accuracy is 1."""
+    if outputs.shape != wanted.shape or outputs.ndim != 2 or outputs.shape[1] < 2:
+        return None  # no class scores: nothing here has a first answer
+    answers = wanted.argmax(axis=1)
+    chance = float(np.bincount(answers).max() / len(answers))
+    return collapsed(float(np.mean(outputs.argmax(axis=1) == answers)), 1.0, chance)
+
+
+def _no_speed(
+    opened: Opened, request: StepRequest, proof: KernelProof, verdict: Verdict | None
+) -> tuple[Withheld, ...]:
     """Say why a cell that will not be timed has no speed; energy has its reason everywhere."""
+    reason = None
     if opened.artifact.state.kind == "fake_quant":
         reason = "simulated: this would be the speed of float kernels"
     elif verdict:
         reason = f"{verdict.kind}: the speed of a network that answers wrongly is no gain"
+    elif request.baseline is None and opened.case.role != "fp32":
+        reason = "its float baseline was not scored: nothing says that its answers are right"
     elif opened.case.scenario.name == "scored":
         reason = "a further calibration seed: scored to show the spread, not timed"
-    else:
+    elif not float_state(opened.artifact.state):
+        reason = _barely_covered(opened, proof)
+    if reason is None:
         return (Withheld("energy", why_unavailable()),)
     return tuple(Withheld(name, reason) for name, metric in CATALOGUE.items() if metric.needs_native)
+
+
+def _barely_covered(opened: Opened, proof: KernelProof) -> str | None:
+    """Return why the speed would be that of float kernels: nearly all of the network is float still."""
+    share = coverage(opened.artifact)
+    ran = proof.low_bit / (proof.low_bit + proof.other)  # low_bit is not 0: the proof of kernel came before
+    if min(share, ran) >= LEAST_COVERAGE:
+        return None
+    bits, kernels = claimed_bits(opened.artifact.state), proof.low_bit + proof.other
+    return (
+        f"barely covered: {share:.2%} of the network and {proof.low_bit} of {kernels} kernels "
+        f"are in {bits} bits, so this would be the speed of float kernels"
+    )

@@ -163,7 +163,8 @@ def test_a_users_file_is_prepared_and_answers_like_before(make, technique, tmp_p
     if technique:
         numbers = {m.metric: m.samples[0] for m in outcome.measurements}
         assert numbers["covered_weights"] <= 0.55 * numbers["covered_float"]
-        assert numbers["covered_float"] == numbers["model_float"]  # every product's weight is covered
+        if make is not split_in_two:  # whose other half is no weight of a product, and is stored in float
+            assert numbers["covered_float"] == numbers["model_float"]
         assert numbers["file_size"] < 0.8 * file_size_bytes(path.parent) + 2500
     batch = {name: array[:4] for name, array in inputs.items()}
     wanted = OnnxFile(str(path)).load()

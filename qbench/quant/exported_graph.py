@@ -1,0 +1,91 @@
+"""Reading a torch.export program: which multiply-accumulates it holds and how their weights are stored."""
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from qbench.errors import BadFile
+from qbench.quant.qdq_graph import Weight, summed
+
+EXPORTED_PRODUCTS = ("linear", "addmm", "baddbmm", "matmul", "mm", "bmm", "einsum")
+ADDED_FIRST = ("addmm", "baddbmm")  # their first argument is added, not multiplied
+
+
+def exported_weights(path: Path | None) -> list[Weight]:
+    """Return the weights of every multiply-accumulate operator in a torch.export program.
+
+    Raises:
+        BadFile: the file is no torch.export program.
+    """
+    import torch
+
+    try:
+        program = torch.export.load(path or "")
+    except Exception as error:  # torch raises RuntimeError, ValueError and zip errors alike
+        raise BadFile(
+            f"{path} is no torch.export program: {error}", fix="delete its folder and run again"
+        ) from error
+    behind = _stored_in(program)
+    weights = []
+    for node in program.graph.nodes:
+        operator = str(node.target).removeprefix("aten.").split(".")[0].lstrip("_")
+        if node.op != "call_function" or not (operator.startswith("conv") or operator in EXPORTED_PRODUCTS):
+            continue
+        added = node.args[0] if operator in ADDED_FIRST else None
+        for operand in node.all_input_nodes:
+            found = {} if operand is added else behind.get(operand, {})
+            matrices = {name: tensor for name, tensor in found.items() if tensor.dim() > 1}
+            if not matrices:
+                continue  # an activation, or a bias
+            name, tensor = max(matrices.items(), key=lambda item: item[1].numel())
+            size = sum(each.numel() * each.element_size() for each in found.values())
+            macs = _exported_macs(operator, node, operand)
+            bits = 8 * tensor.element_size()
+            weights.append(Weight(name, operator, tensor.numel(), bits, size, macs, max(tensor.shape)))
+    return weights
+
+
+def _stored_in(program: Any) -> dict[Any, dict[str, Any]]:
+    """Return, for every value that does not depend on an input, the stored tensors that it is made from."""
+    signature = program.graph_signature
+    names = {
+        **signature.inputs_to_parameters,
+        **signature.inputs_to_buffers,
+        **signature.inputs_to_lifted_tensor_constants,
+    }
+    stored = {**program.constants, **program.state_dict}
+    behind: dict[Any, dict[str, Any]] = {}
+    for node in program.graph.nodes:
+        if node.op == "placeholder" and node.name in names:
+            behind[node] = {names[node.name]: stored[names[node.name]]}
+        elif node.op == "call_function" and node.all_input_nodes:
+            sources = [behind.get(source) for source in node.all_input_nodes]
+            if None not in sources:
+                behind[node] = {name: tensor for source in sources for name, tensor in (source or {}).items()}
+    return behind
+
+
+def _exported_macs(operator: str, node: Any, operand: Any) -> int | None:
+    out, weight = _for_one(node), _for_one(operand)
+    if operator == "einsum":
+        return None
+    if operator.startswith("conv"):
+        transposed = "transpose" in operator or (operator == "convolution" and node.args[6])
+        return prod(_for_one(node.args[0]) if transposed else out) * prod(weight[1:])
+    if operator == "linear":
+        return prod(out) * weight[-1]
+    left = operand is node.args[1 if operator in ADDED_FIRST else 0]
+    return prod(out) * summed(weight, left=left, turned=False)
+
+
+def _for_one(node: Any) -> list[int]:
+    """Return a value's shape with every free size set to one: the batch, and what is computed from it."""
+    sizes = []
+    for size in node.meta["val"].shape:
+        expression = None if isinstance(size, int) else size.node.expr
+        sizes.append(
+            size if expression is None else int(expression.subs(dict.fromkeys(expression.free_symbols, 1)))
+        )
+    return sizes
