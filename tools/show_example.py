@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from qbench.records import Evidence, Measured, Record
 from qbench.report.page import write_report
 from qbench.report.writers import print_summary
 from qbench.store import Run, read_runs
@@ -34,9 +35,18 @@ def with_block(readme: str, run: Run) -> str:
     return before + BEGIN + block(run) + END + rest.partition(END)[2]
 
 
+def evidence_of(record: Record) -> tuple[Evidence, ...]:
+    """Return what a measured step rests on."""
+    return record.outcome.evidence if isinstance(record.outcome, Measured) else ()
+
+
 def main() -> None:
     """Write README.md and reports/example/."""
     (run,) = read_runs([Path(sys.argv[1])])
+    if any("from the cache" in fact.found for record in run.records for fact in evidence_of(record)):
+        sys.exit("this run took files from an earlier one: measure again with an empty QBENCH_CACHE")
+    if run.session.dirty:
+        sys.exit("this run was made with code that is in no commit: commit, and measure again")
     readme = CHECKOUT / "README.md"
     readme.write_text(with_block(readme.read_text(), run))
     write_report(run, CHECKOUT / "reports" / "example")
