@@ -62,11 +62,12 @@ class Artifact:
     lineage: tuple[LineageStep, ...] = ()
 
 
-def save(artifact: Artifact, folder: Path, spec: ArtifactSpec) -> None:
+def save(artifact: Artifact, folder: Path, spec: ArtifactSpec, session: str = "") -> None:
     """Write the manifest beside the artifact's file, whole or not at all."""
     raw = to_plain(replace(artifact, module=None, path=None))
     raw["file"] = artifact.path.name if artifact.path else None
     raw["spec"] = to_plain(spec)
+    raw["session"] = session  # who made it: a later run must not pass its cost for one of its own
     raw["digests"] = {str(path.relative_to(folder)): _digest(path) for path in files(folder)}
     temporary = folder / (MANIFEST + ".new")
     temporary.write_text(json.dumps(raw, indent=1))
@@ -83,6 +84,7 @@ def load(folder: Path) -> Artifact:
         raw = json.loads((folder / MANIFEST).read_text())
         name = raw.pop("file")
         raw.pop("spec")
+        raw.pop("session")
         for beside, digest in raw.pop("digests").items():
             if _digest(folder / beside) != digest:
                 raise ValueError(f"{beside} is not what was prepared")
@@ -96,6 +98,11 @@ def load(folder: Path) -> Artifact:
             f"the prepared artifact in {folder} cannot be read: {error}",
             fix="delete that folder; the next run prepares it again",
         ) from error
+
+
+def made_in(folder: Path) -> str:
+    """Return the id of the session that made the artifact in this folder; `load` has found it whole."""
+    return str(json.loads((folder / MANIFEST).read_text())["session"])
 
 
 def _digest(path: Path) -> str:

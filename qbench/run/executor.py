@@ -228,6 +228,7 @@ class Executor:
             self._baseline(step.subject) if step.kind == "score" and isinstance(step.subject, Case) else None,
             Timing(profile.window_s, profile.warmup_cap_s),
             self._limits,
+            self._session,
         )
 
     def _data_ids(self, step: Step) -> tuple[tuple[str, str], ...]:

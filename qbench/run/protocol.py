@@ -42,6 +42,7 @@ class StepRequest:
     baseline: Baseline | None = None
     timing: Timing = Timing()
     limits: Limits = Limits()
+    session: str = ""
     kind: str = "step"
 
 

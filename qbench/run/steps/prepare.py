@@ -19,6 +19,7 @@ from qbench.formats.artifact import (
     compressed_size_bytes,
     file_size_bytes,
     load,
+    made_in,
     save,
 )
 from qbench.formats.edges import named, onnx_files
@@ -43,9 +44,8 @@ def prepare(request: StepRequest, trace: Trace) -> Measured:
     """
     spec = request.step.subject
     assert isinstance(spec, ArtifactSpec)
-    reused = cache.holds(spec)
-    if not reused:
-        _make(spec, dict(request.data_ids), trace)
+    if not cache.holds(spec):
+        _make(spec, request, trace)
     trace.stage = "proof"
     folder = cache.folder_of(spec)
     artifact = load(folder)
@@ -74,7 +74,8 @@ def prepare(request: StepRequest, trace: Trace) -> Measured:
     for number, step in enumerate(artifact.lineage, start=1):
         versions = ", ".join(" ".join(named) for named in step.versions)
         lineage.append(Evidence(f"hop {number}: {step.hop}", f"{step.wall_s:.2f} s; {versions}"))
-    made = Evidence("prepared", "earlier, taken from the cache" if reused else "in this run")
+    own = made_in(folder) == request.session  # or on the way to another file of this run
+    made = Evidence("prepared", "in this run" if own else "earlier, taken from the cache")
     return Measured(tuple(trace.measurements), withheld, (), (made, *proof.evidence, *lineage))
 
 
@@ -84,7 +85,7 @@ def _cost_of_quantizing(artifact: Artifact) -> list[Measurement]:
     return [Measurement("quantize_time", (sum(walls),))] if walls else []
 
 
-def _make(spec: ArtifactSpec, data_ids: dict[str, str], trace: Trace) -> None:
+def _make(spec: ArtifactSpec, request: StepRequest, trace: Trace) -> None:
     """Go on from the last file on the way that is in the cache already."""
     ways = cache.prefixes(spec)
     kept = [n for n, way in enumerate(ways, start=1) if way.format != LIVE and cache.holds(way)]
@@ -96,11 +97,11 @@ def _make(spec: ArtifactSpec, data_ids: dict[str, str], trace: Trace) -> None:
         for way in ways[done:]:
             hop = way.way[-1]
             trace.stage = {"source": "load", "edge": "convert", "technique": "quantize"}[hop.kind]
-            artifact = _hop(hop, artifact, making, data_ids)
+            artifact = _hop(hop, artifact, making, dict(request.data_ids))
             if before:
                 pass_on_reference(before, making)
             if way.format != LIVE:
-                save(artifact, making, way)
+                save(artifact, making, way, request.session)
                 before = cache.publish(making, way)
                 artifact = load(before)
                 making = cache.workspace(spec)
