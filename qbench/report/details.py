@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qbench.cases import Anchor
 from qbench.metrics import CATALOGUE
-from qbench.records import find
+from qbench.records import Session, find
 from qbench.report.cell import Cell
 from qbench.report.figures import FIGURES, SPREAD_WORDS, Absent, Figure
 from qbench.report.join import failed_elsewhere, first_line
@@ -126,3 +126,21 @@ def meanings_table() -> Table:
         for name in (*WITNESS_UNITS, "anchor")
     )
     return Table("What each figure means", (Column("figure"), Column("better"), Column("means")), rows)
+
+
+def environment_table(session: Session) -> Table:
+    """Return who measured, on what, with which code."""
+    code = session.commit + (", with uncommitted changes" if session.dirty else "")
+    pairs = (
+        ("command", session.command),
+        ("suite", session.suite),
+        ("profile", session.profile),
+        ("host", session.host),
+        *session.facts,
+        ("code", code),
+        ("started (UTC)", session.started_utc),
+        ("session", session.id),
+        *((f"{name} version", version) for name, version in session.versions),
+    )
+    rows = tuple((Entry(name), Entry(found or "not recorded")) for name, found in pairs)
+    return Table(titled("Environment", session.profile), (Column("what"), Column("found")), rows)

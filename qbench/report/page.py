@@ -16,6 +16,7 @@ from qbench.report.details import (
     anchor_table,
     detail_table,
     elsewhere_table,
+    environment_table,
     evidence_table,
     meanings_table,
     rejected_table,
@@ -26,7 +27,6 @@ from qbench.report.recommend import PROFILES, recommend
 from qbench.report.select import UNSTEADY_CPU, UNSTEADY_OTHER, select
 from qbench.report.tables import (
     Table,
-    environment_table,
     failed_table,
     matrix_table,
     skipped_table,

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from qbench.records import Session
 from qbench.report.cell import Cell, told_without_labels
 from qbench.report.figures import FIGURES, Absent, Figure, Value
 from qbench.report.recommend import Recommendation, recommend
@@ -281,21 +280,3 @@ def withheld_table(cells: Sequence[Cell]) -> Table:
     columns = (Column("figure"), Column("reason"), Column("cells"), Column("lines"))
     profile = cells[0].profile if cells else "no"
     return Table(titled("Withheld", profile), columns, rows, empty="no figure")
-
-
-def environment_table(session: Session) -> Table:
-    """Return who measured, on what, with which code."""
-    code = session.commit + (", with uncommitted changes" if session.dirty else "")
-    pairs = (
-        ("command", session.command),
-        ("suite", session.suite),
-        ("profile", session.profile),
-        ("host", session.host),
-        *session.facts,
-        ("code", code),
-        ("started (UTC)", session.started_utc),
-        ("session", session.id),
-        *((f"{name} version", version) for name, version in session.versions),
-    )
-    rows = tuple((Entry(name), Entry(found or "not recorded")) for name, found in pairs)
-    return Table(titled("Environment", session.profile), (Column("what"), Column("found")), rows)

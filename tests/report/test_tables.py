@@ -8,10 +8,10 @@ import pytest
 from example_run import Builder, case, correct, measured_run
 from rich.console import Console
 
+from qbench.report.details import environment_table
 from qbench.report.figures import FIGURES
 from qbench.report.select import select
 from qbench.report.tables import (
-    environment_table,
     failed_table,
     matrix_table,
     skipped_table,
