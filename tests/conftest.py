@@ -4,12 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from qbench.cases import Float
 from qbench.formats.artifact import Artifact, TensorSpec
 from qbench.formats.edges import EDGES
 
 SIDE, CLASSES = 8, 10
+
+settings.register_profile("noisy", deadline=None)  # a shared machine's slow minute is no wrong answer
+settings.load_profile("noisy")
 
 
 @pytest.fixture(scope="session", autouse=True)
