@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP_ARGS ?=
 RUN_ARGS ?= --suite vision --hw all
 
-.PHONY: run install test test-slow check bench report clean
+.PHONY: run install arm test test-slow check bench report clean
 
 run: install
 	$(BIN)/qbench run $(RUN_ARGS)
@@ -20,6 +20,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet $(PIP_ARGS) -c constraints.txt torch
 	$(BIN)/pip install --quiet $(PIP_ARGS) -c constraints.txt -e '.[dev]'
 	touch $@
+
+# an emulated ARM device beside this machine: qbench finds it in its cache folder
+arm:
+	tools/setup_arm.sh
 
 test: install
 	$(BIN)/python -m pytest -q

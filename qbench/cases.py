@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 Param = bool | int | float | str
 Split = Literal["train", "calibration", "selection", "test"]
+SEED = ", calibration seed "  # in a technique's name: scored with further calibration data
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,16 +133,28 @@ class Deployment:
 
     artifact: ArtifactSpec
     backend: str
-    device: str
+    device: str  # the engine's word: cpu, cuda
     threads: int
     environment: str  # digest of the interpreter's and the engine's versions
+    streams: int = 1  # callers at once; the threads are shared out among them
+    hardware: str = ""  # the hardware profile; "" in records older than these
+    reached: Literal["native", "emulated"] = "native"
+
+    def differs_in_file_only(self, other: Deployment) -> bool:
+        """Tell whether the two are on the same engine, device and options, for one model."""
+        return self.artifact.model == other.artifact.model and replace(self, artifact=other.artifact) == other
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """How requests arrive: `single` is one stream of batches of this size; `scored` is not timed at all."""
+    """How requests arrive, in batches of this size.
 
-    name: Literal["single", "scored"] = "single"
+    `single`: one after the other, what a user waits for. `saturated`: from all streams of the deployment at
+    once, without a pause, what a server can do. `scored`: not timed at all. `counted`: not timed, but its
+    instructions are counted, on a device that is emulated.
+    """
+
+    name: Literal["single", "saturated", "scored", "counted"] = "single"
     batch: int = 1
 
 
@@ -165,8 +178,16 @@ class Anchor:
     kernel: str = "sgemm-384-one-thread"
 
 
-Subject = DataSpec | ArtifactSpec | Case | Anchor
-StepKind = Literal["plan", "data", "prepare", "score", "deploy", "time", "anchor"]
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """A hardware profile as a whole: the subject of the line that says why it is not here."""
+
+    name: str
+    title: str
+
+
+Subject = DataSpec | ArtifactSpec | Case | Anchor | Hardware
+StepKind = Literal["plan", "data", "prepare", "score", "deploy", "time", "anchor", "count"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,9 @@ app = typer.Typer(
 )
 
 SuiteName = Annotated[str, typer.Option("--suite", "-s", help="A suite's name, or a path to a .toml file.")]
-Hardware = Annotated[str, typer.Option("--hw", help="`all`, or profile names with commas: `cpu,cuda`.")]
+Hardware = Annotated[
+    str, typer.Option("--hw", help="`all`, or names with commas: `cpu,cuda,arm`, or profiles.")
+]
 Thoroughness = Annotated[str, typer.Option("--profile", "-p", help="quick, standard, gate or rigorous.")]
 Models = Annotated[list[str] | None, typer.Option("--model", "-m", help="Only this model; may be repeated.")]
 Techniques = Annotated[list[str] | None, typer.Option("--technique", "-t", help="Only this one, and float.")]
@@ -42,6 +44,12 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="Where results go.")]
 Pages = Annotated[Path, typer.Option("--reports", help="Where the page goes.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where the last run of this suite stopped.")]
 TimeLimit = Annotated[str, typer.Option("--time-limit", help="What one step may take: `10m`.")]
+Budget = Annotated[
+    str, typer.Option("--budget", help="Drop cells by the suite's ranking to end within: `20m`.")
+]
+Data = Annotated[
+    list[str] | None, typer.Option("--data", help="Where a data set lies: `cifar10=PATH`; may be repeated.")
+]
 MemoryLimit = Annotated[str, typer.Option("--memory-limit", help="What one step may hold: `8GiB`.")]
 
 
@@ -55,12 +63,15 @@ def run(
     backend: Backends = None,
     out: Out = Path("results"),
     reports: Pages = Path("reports"),
+    budget: Budget = "",
+    data: Data = None,
     resume: Resume = False,
     time_limit: TimeLimit = "10m",
     memory_limit: MemoryLimit = "8GiB",
 ) -> None:
     """Measure a suite: prepare, check, score and time every cell; then write the page."""
-    plan = _plan(suite, hw, profile, _selection(model, technique, backend))
+    _find_data(data)
+    plan = _plan(suite, hw, profile, _selection(model, technique, backend, budget))
     _execute(plan, out, reports, _limits(time_limit, memory_limit), resume=resume)
 
 
@@ -94,11 +105,14 @@ def plan(
     model: Models = None,
     technique: Techniques = None,
     backend: Backends = None,
+    budget: Budget = "",
+    data: Data = None,
 ) -> None:
     """Show what a run would do, what it would skip and why, and how long it would take."""
     from qbench.show import show_plan
 
-    show_plan(_plan(suite, hw, profile, _selection(model, technique, backend)), console())
+    _find_data(data)
+    show_plan(_plan(suite, hw, profile, _selection(model, technique, backend, budget)), console())
 
 
 @app.command("list")
@@ -137,6 +151,24 @@ def report(
     for found in newest.values():
         print_summary(found, console())
         _write_page(found, reports)
+
+
+@app.command()
+def compare(
+    before: Annotated[
+        str,
+        typer.Argument(help="A results file, FILE:SESSION, or a suite's name (SUITE~1: one run earlier)."),
+    ],
+    after: Annotated[str, typer.Argument(help="The run to hold against it.")],
+    out: Annotated[Path, typer.Option("--results", help="Where runs of a suite are looked for.")] = Path(
+        "results"
+    ),
+) -> None:
+    """Hold two runs against each other: what got better, what got worse, what cannot be told."""
+    from qbench.report.sessions import run_named
+    from qbench.report.versus import print_versus
+
+    print_versus(run_named(before, out), run_named(after, out), console())
 
 
 def main() -> None:
@@ -178,10 +210,27 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, width=None if sys.stdout.isatty() else 120)
 
 
-def _selection(model: list[str] | None, technique: list[str] | None, backend: list[str] | None) -> Selection:
+def _selection(
+    model: list[str] | None, technique: list[str] | None, backend: list[str] | None, budget: str = ""
+) -> Selection:
     from qbench.run.plan import Selection
+    from qbench.units import parse_duration
 
-    return Selection(tuple(model or ()), tuple(technique or ()), tuple(backend or ()))
+    budget_s = parse_duration(budget, "--budget") if budget else None
+    return Selection(tuple(model or ()), tuple(technique or ()), tuple(backend or ()), budget_s)
+
+
+def _find_data(named: list[str] | None) -> None:
+    """Tell this process and its workers where data sets lie.
+
+    Raises:
+        BadParameter: the option is not NAME=PATH, or names no data set that is read from files.
+    """
+    if named:
+        from qbench.run.choose import place_data
+
+        for one in named:
+            place_data(one)
 
 
 def _limits(time_limit: str, memory_limit: str) -> Limits:
@@ -194,12 +243,15 @@ def _limits(time_limit: str, memory_limit: str) -> Limits:
 def _plan(suite: str | Suite, hw: str, profile: str, selection: Selection) -> Plan:
     from qbench.hardware import load_profiles
     from qbench.profile import profile_named
-    from qbench.run.plan import make_plan
-    from qbench.run.probe import probe_all
+    from qbench.run.plan import check_names, make_plan
+    from qbench.run.targets import reach
     from qbench.suite import load_suite
 
     loaded = load_suite(suite) if isinstance(suite, str) else suite
-    return make_plan(loaded, profile_named(profile), load_profiles(hw), selection, probe_all)
+    check_names(loaded)  # before anything is asked of an engine
+    thorough = profile_named(profile)
+    wanted = [name for name in loaded.backends if not selection.backends or name in selection.backends]
+    return make_plan(loaded, thorough, reach(load_profiles(hw), wanted), selection)
 
 
 def _execute(plan: Plan, out: Path, reports: Path, limits: Limits, *, resume: bool) -> None:

@@ -35,7 +35,9 @@ FLOAT32_MAX = float(np.finfo(np.float32).max)
 Raw = dict[str, Any]
 
 # one function per step of the format: UPGRADES[1] turns version 1 into version 2
-UPGRADES: dict[int, Callable[[Raw], Raw]] = {}
+UPGRADES: dict[int, Callable[[Raw], Raw]] = {
+    1: lambda raw: raw | {"format": 2},  # what came in has a default that says what was so before
+}
 
 
 def encode(line: Line) -> str:

@@ -78,7 +78,8 @@ def _machine() -> Iterator[Finding]:
 
 
 def _engines() -> Iterator[Finding]:
-    from qbench.hardware import load_profiles
+    from qbench.hardware import load_profiles, standing
+    from qbench.machine import machine
     from qbench.run.probe import probe_all
 
     names = {(d.metadata["Name"] or "").lower() for d in distributions()}
@@ -88,7 +89,8 @@ def _engines() -> Iterator[Finding]:
             "problem", "onnxruntime", "installed twice: onnxruntime and onnxruntime-gpu share one folder",
             "pip uninstall onnxruntime onnxruntime-gpu, then install one of them again",
         )  # fmt: skip
-    for profile in load_profiles("all"):
+    here = machine()
+    for profile in [profile for profile in load_profiles("all") if standing(profile, here).kind == "here"]:
         for backend, probe in probe_all(profile.backends, again=True).items():
             answer = probe.on(profile.device)
             what = f"{backend} {probe.version} on {profile.name}"

@@ -28,6 +28,20 @@ def cache_folder() -> Path:
         ) from error
 
 
+def data_path(name: str) -> Path | None:
+    """Return where the user says that a data set's files are; None where nothing is said.
+
+    `--data NAME=PATH` sets `QBENCH_DATA_NAME`, so that every worker that is started finds it too.
+    """
+    chosen = os.environ.get(data_variable(name))
+    return Path(chosen).expanduser() if chosen else None
+
+
+def data_variable(name: str) -> str:
+    """Return the environment variable that carries a data set's path: cifar10 gives QBENCH_DATA_CIFAR10."""
+    return f"QBENCH_DATA_{name.upper().replace('-', '_')}"
+
+
 def data_files(kind: str) -> list[Path]:
     """Return the folders in which `suites` or `hardware_profiles` are looked for, first wins.
 

@@ -9,7 +9,7 @@ class Metric:
     """What a number is, wherever it is shown."""
 
     name: str
-    unit: Literal["s", "B", "J", "nat", "dB", "1"]
+    unit: Literal["s", "B", "J", "nat", "dB", "1", "1/s"]
     better: Literal["lower", "higher", "neither"]
     means: str  # the sentence printed under every table that shows it
     stored: Literal["plain", "ns", "bits", "counts", "f32"] = "plain"
@@ -44,6 +44,13 @@ CATALOGUE = {
             "1",
             "lower",
             "Largest difference to the outputs that the float source model gave, over their range.",
+        ),
+        Metric(
+            "simulated_error",
+            "1",
+            "lower",
+            "Largest difference to the outputs of the same numbers with simulated integers, over their "
+            "range: the gap between a simulation and what is deployed.",
         ),
         # proof
         Metric("covered_weights", "B", "lower", "Bytes that the weights covered by the technique take now."),
@@ -86,8 +93,47 @@ CATALOGUE = {
         Metric("engine_memory", "B", "neither", "The same process, after importing its engine alone."),
         # timing
         Metric("latency", "s", "lower", "One call with one batch, one stream.", "ns", True),
+        Metric(
+            "throughput",
+            "1/s",
+            "higher",
+            "Examples per second while all streams call without a pause.",
+            needs_native=True,
+        ),
         Metric("energy", "J", "lower", "Energy per inference.", needs_native=True),
         Metric("anchor", "s", "lower", "A fixed kernel that no code under test can change.", "ns"),
+        # on a device that is emulated
+        Metric(
+            "instructions",
+            "1",
+            "lower",
+            "Instructions of one call with one batch, one thread, counted in the emulator: a cost and a "
+            "proof of kernel, never a latency, for it has no cache, no pipeline and no clock.",
+        ),
+        Metric("instructions_load_store", "1", "lower", "Of these instructions: loads and stores."),
+        Metric("instructions_simd", "1", "neither", "Of these instructions: vectors and floating point."),
+        Metric("instructions_fmla", "1", "neither", "Of these instructions: float vector multiply-adds."),
+        Metric("instructions_dot", "1", "neither", "Of these instructions: four-way integer dot products."),
+        Metric("instructions_mmla", "1", "neither", "Of these instructions: integer matrix products."),
+        Metric(
+            "instructions_widening",
+            "1",
+            "neither",
+            "Of these instructions: widening integer vector products.",
+        ),
+        Metric(
+            "native_agreement",
+            "1",
+            "higher",
+            "Per sample: the same first answer as this file gives on the processor of the host?",
+            "bits",
+        ),
+        Metric(
+            "native_difference",
+            "1",
+            "lower",
+            "Largest difference to the outputs of this file on the processor of the host, over their range.",
+        ),
         # witnesses of a noisy minute
         Metric(
             "involuntary_switches",

@@ -7,9 +7,11 @@ from typing import Any, Literal
 
 from qbench.cases import Step
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 # History of the format:
 #   1  first version
+#   2  a deployment names its streams, its hardware profile and how it is reached; hardware that is not here
+#      has a line of its own; instructions are counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Withheld:
 class Verdict:
     """A judgement on a measured cell: what is wrong with it and what to do next."""
 
-    kind: Literal["collapsed", "unstable", "not_steady"]
+    kind: Literal["collapsed", "unstable", "not_steady", "saturates"]
     text: str
 
 

@@ -26,17 +26,27 @@ def show_plan(plan: Plan, told: Console) -> None:
     table = _table("model", "engine", "technique", "way", "batch")
     for case in plan.cells:
         hops = [str(hop) for hop in case.deployment.artifact.way[1:]]
-        batch = "scored only" if case.scenario.name == "scored" else str(case.scenario.batch)
-        place = f"{case.deployment.backend} {case.deployment.device}"
+        batch = _asked(case)
+        place = _place(case)
         table.add_row(_short(case), place, case.technique, " > ".join(hops) or "as it is", batch)
     told.print(table)
     if plan.skips:
         told.print(f"\n[bold]{len(plan.skips)} skipped[/]", highlight=False)
         skipped = _table("model", "engine", "technique", "why")
         for skip in plan.skips:
-            place = f"{skip.case.deployment.backend} {skip.case.deployment.device}"
-            skipped.add_row(_short(skip.case), place, skip.case.technique, skip.reason)
+            skipped.add_row(_short(skip.case), _place(skip.case), skip.case.technique, skip.reason)
         told.print(skipped)
+    if plan.missing:
+        told.print(f"\n[bold]{len(plan.missing)} devices are not here[/]", highlight=False)
+        missing = _table("hardware", "why")
+        for one in plan.missing:
+            missing.add_row(one.hardware.name, one.reason)
+        told.print(missing)
+    if plan.left_out:
+        told.print(
+            f"\n{plan.left_out} cells that the suite ranks lower are left to a longer profile",
+            highlight=False,
+        )
     profile = plan.profile
     told.print(
         f"\n{len(plan.cells)} cells, {profile.rounds} rounds of {profile.window_s:g} s: about "
@@ -111,17 +121,33 @@ def _data() -> Table:
 
 
 def _hardware() -> Table:
-    from qbench.hardware import load_profiles
+    from rich.markup import escape
+
+    from qbench.hardware import load_profiles, standing
+    from qbench.machine import machine
+
+    here = machine()
+    table = _table("name", "what it is", "usable from here")
+    rows = [(profile, standing(profile, here)) for profile in load_profiles("all")]
+    for profile, stands in sorted(rows, key=lambda row: ("here", "attached", "missing").index(row[1].kind)):
+        lines = [f"{stands.kind}: {stands.reason}" if stands.reason else stands.kind]
+        if stands.kind == "here":
+            lines += _engines(profile.backends, profile.device)
+        elif stands.kind == "attached":
+            lines += profile.backends  # asked over there, when a run starts
+        table.add_row(profile.name, escape(profile.title), escape("\n".join(lines)))
+    return table
+
+
+def _engines(names: list[str], device: str) -> list[str]:
+    """Return a line an engine: what it can do on this machine's device, or why it cannot."""
+    from qbench.backends.base import BACKENDS
     from qbench.run.probe import probe_all
 
-    table = _table("name", "what it is", "engine", "here")
-    for profile in load_profiles("all"):
-        for backend, probe in probe_all(profile.backends).items():
-            answer = probe.on(profile.device)
-            table.add_row(
-                profile.name, profile.title, backend, answer.absent or f"yes: {', '.join(answer.abilities)}"
-            )
-    return table
+    probes = probe_all([name for name in names if name in BACKENDS])
+    answers = {name: probe.on(device) for name, probe in probes.items()}
+    lines = [f"{name}: {answer.absent or ', '.join(answer.abilities)}" for name, answer in answers.items()]
+    return lines + [f"{name}: no such plug-in is installed" for name in names if name not in answers]
 
 
 def _profiles() -> Table:
@@ -161,6 +187,21 @@ def _table(*heads: str) -> Table:
     for head in heads:
         table.add_column(head, overflow="fold")
     return table
+
+
+def _place(case: Case) -> str:
+    """Return engine and device, and threads where they are not all."""
+    placed = case.deployment
+    return f"{placed.backend} {placed.hardware or placed.device}"
+
+
+def _asked(case: Case) -> str:
+    """Return the scenario in a few words."""
+    name, batch, placed = case.scenario.name, case.scenario.batch, case.deployment
+    if name in ("scored", "counted"):
+        return f"{name} only"
+    streams = f", {placed.streams} streams" if name == "saturated" else ""
+    return f"{batch}, {placed.threads} thr{streams}"
 
 
 def _short(case: Case) -> str:

@@ -20,6 +20,7 @@ class SuiteModel:
 
     use: str
     task: dict[str, Any] | None = None
+    priority: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +30,25 @@ class SuiteTechnique:
     name: str
     chain: list[dict[str, Any]]
     role: Literal["fp32", "float", "technique"] = "technique"
+    timed: bool = True  # False: only its accuracy and size are asked for; its speed is that of another
+    priority: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class SuiteScenario:
-    """How requests arrive."""
+    """How requests arrive. `counted` is what emulated devices do in the place of the others."""
 
-    name: Literal["single"] = "single"
+    name: Literal["single", "saturated", "counted"] = "single"
     batch: int = 1
+    threads: int = 0  # 0: all that the device has
+    models: list[str] = field(default_factory=list)  # only these; empty: all
+    techniques: list[str] = field(default_factory=list)  # only these and fp32; empty: all
+    priority: int = 1
+
+    def wants(self, model: str, technique: str, *, baseline: bool) -> bool:
+        """Tell whether this cell is asked for; the baseline is, wherever its model is."""
+        named = baseline or not self.techniques or technique in self.techniques
+        return named and (not self.models or model in self.models)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +92,8 @@ class Technique:
     name: str
     role: Literal["fp32", "float", "technique"]
     chain: tuple[Choice, ...]
+    timed: bool = True
+    priority: int = 1
 
 
 def load_suite(name: str) -> Suite:
@@ -102,7 +116,8 @@ def load_suite(name: str) -> Suite:
     _no_double(suite, "technique", [technique.name for technique in techniques])
     _no_double(suite, "backends", suite.backends)
     _no_double(suite, "calibration.seeds", [str(seed) for seed in suite.calibration.seeds])
-    _no_double(suite, "scenario", [f"{scenario.name}, batch {scenario.batch}" for scenario in suite.scenario])
+    _no_double(suite, "scenario", [_told(scenario) for scenario in suite.scenario])
+    _check_scenarios(suite, [technique.name for technique in techniques])
     for number, expectation in enumerate(suite.expect, start=1):
         known = [technique.name for technique in techniques]
         if expectation.technique not in known:
@@ -128,6 +143,39 @@ def _check_numbers(suite: Suite) -> None:
     if not suite.scenario or not suite.calibration.seeds:
         raise BadSuite(
             f"{suite.file}: no scenario or no calibration seed", fix="add [[scenario]] batch = 1, seeds = [0]"
+        )
+
+
+def _told(scenario: SuiteScenario) -> str:
+    threads = f", {scenario.threads} threads" if scenario.threads else ""
+    only = "".join(f", {name}" for name in (*scenario.models, *scenario.techniques))
+    return f"{scenario.name}, batch {scenario.batch}{threads}{only}"
+
+
+def _check_scenarios(suite: Suite, techniques: list[str]) -> None:
+    """Look up every name in a scenario, and every number there."""
+    for number, scenario in enumerate(suite.scenario, start=1):
+        where = f"{suite.file}: scenario[{number}]"
+        for name in scenario.techniques:
+            if name not in techniques:
+                problem = f"{where}.techniques: the suite has no technique {name!r}"
+                raise BadSuite(problem, fix=did_you_mean(name, techniques))
+        models = [model.use for model in suite.model]
+        for name in scenario.models:
+            if name not in models:
+                problem = f"{where}.models: the suite has no model {name!r}"
+                raise BadSuite(problem, fix=did_you_mean(name, models))
+        if scenario.threads < 0:
+            raise BadSuite(
+                f"{where}: threads = {scenario.threads}", fix="write threads = 1, or 0 for all of them"
+            )
+    ranked: list[Any] = [*suite.model, *suite.technique, *suite.scenario]
+    ranks = [one.priority for one in ranked]
+    low = next((rank for rank in ranks if rank < 1), None)
+    if low is not None:
+        raise BadSuite(
+            f"{suite.file}: priority = {low}",
+            fix="write priority = 1 for what every profile measures, 2 or 3",
         )
 
 
@@ -171,7 +219,7 @@ def expanded(suite: Suite) -> list[Technique]:
             )
             label = ", ".join(f"{name}={value}" for (_, name), value in swept.items())
             name = f"{technique.name} ({label})" if label else technique.name
-            techniques.append(Technique(name, technique.role, chain))
+            techniques.append(Technique(name, technique.role, chain, technique.timed, technique.priority))
     return techniques
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -45,7 +46,7 @@ def read_toml(path: Path, kind: type[T]) -> T:
     Raises:
         BadSuite: the file is no TOML, has an unknown key, lacks one, or a value is of the wrong type.
     """
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -58,7 +59,7 @@ def read_toml(path: Path, kind: type[T]) -> T:
     _refuse_unknown_keys(path, kind, raw, "")
     try:
         # by way of JSON: there, strict means that "400" is no number, and a table still becomes a dataclass
-        return TypeAdapter(kind).validate_json(json.dumps(raw, default=str), strict=True)
+        return _adapter(kind).validate_json(json.dumps(raw, default=str), strict=True)  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part + 1) if isinstance(part, int) else part for part in first["loc"])
@@ -67,6 +68,13 @@ def read_toml(path: Path, kind: type[T]) -> T:
         raise BadSuite(
             f"{path}: {place}: {first['msg'].lower()}, {found}", fix=_fix(first, missing)
         ) from error
+
+
+@cache
+def _adapter(kind: Any) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
 
 
 def _fix(first: Any, missing: bool) -> str:

@@ -12,9 +12,9 @@ from typing import Literal
 
 from qbench.errors import BadParameter
 
-Unit = Literal["s", "B", "J", "nat", "dB", "1", "ratio", "share", "points", "width"]
-# ratio: with a times sign; share: a fraction of 1 as per cent; points: a signed difference of shares; width:
-# the size of such a difference, without a sign
+Unit = Literal["s", "B", "J", "nat", "dB", "1", "1/s", "ratio", "share", "points", "width"]
+# 1/s: so many a second; ratio: with a times sign; share: a fraction of 1 as per cent; points: a signed
+# difference of shares; width: the size of such a difference, without a sign
 
 MINUS = "\N{MINUS SIGN}"
 PREFIXES = {-3: "n", -2: "\N{MICRO SIGN}", -1: "m", 0: "", 1: "k", 2: "M", 3: "G", 4: "T"}
@@ -49,6 +49,8 @@ def text(value: float, unit: Unit) -> str:
         return _signed(_three(value)) + "\N{MULTIPLICATION SIGN}"
     if unit == "1":
         return _signed(f"{value:,.0f}" if value == int(value) else _three(value))
+    if unit == "1/s":
+        return _signed(_three(value)) + "/s"
     if unit in SPANS:
         return _prefixed(value, unit)
     return f"{_signed(_three(value))} {unit}"
@@ -57,7 +59,8 @@ def text(value: float, unit: Unit) -> str:
 def span(low: float, high: float, unit: Unit) -> str:
     """Return two ends of an interval, the unit once where both share it: `1.20–1.40 ms`."""
     first, last = text(low, unit), text(high, unit)
-    tail = "\N{MULTIPLICATION SIGN}" if unit == "ratio" else last[last.rfind(" ") :] if " " in last else ""
+    tails = {"ratio": "\N{MULTIPLICATION SIGN}", "1/s": "/s"}
+    tail = tails.get(unit, last[last.rfind(" ") :] if " " in last else "")
     between = " to " if low < 0 or unit == "points" else "\N{EN DASH}"  # a dash beside a sign reads badly
     return f"{first.removesuffix(tail)}{between}{last}"
 

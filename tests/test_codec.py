@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from qbench.cases import (
     Deployment,
     FakeQuant,
     Float,
+    Hardware,
     Hop,
     Quantized,
     Scenario,
@@ -80,6 +82,11 @@ SCORED = Case(
     TEST,
     Scenario("scored"),
 )
+COUNTED = replace(
+    CASE,
+    deployment=replace(CASE.deployment, hardware="neoverse-n1", reached="emulated", streams=1),
+    scenario=Scenario("counted"),
+)
 LATENCY = Measurement("latency", (0.001234567, 0.001, 0.0011, 0.0012, 0.0013), (0.02, 0.002), 4)
 LINES = (
     Session(
@@ -116,9 +123,13 @@ LINES = (
             (Step("deploy", CASE), Measured((Measurement("load_time", (0.125,)), Measurement("peak_memory", (1e8,)))), ""),  # noqa: E501
             (Step("time", CASE, 2), Measured((LATENCY,), (), (Verdict("not_steady", "drifts"),)), ""),
             (Step("anchor", Anchor("cpu"), 2), Measured((Measurement("anchor", (0.001,)),)), ""),
+            (Step("plan", Hardware("cuda", "a device")), Skipped("there is no /dev/nvidiactl"), ""),
+            (Step("count", COUNTED), Measured((Measurement("instructions", (1e6, 1e6, 1e6)),)), ""),
         )
     ),
 )  # fmt: skip
+
+TIMED = next(line for line in LINES if isinstance(line, Record) and line.step.kind == "time")
 
 
 # --- the golden file --------------------------------------------------------------------------------
@@ -144,7 +155,13 @@ def test_every_golden_line_reads_as_its_value_and_writes_as_itself(number):
 
 def test_the_golden_file_holds_every_kind_of_subject_and_outcome():
     records = [line for line in LINES if isinstance(line, Record)]
-    assert {type(record.step.subject) for record in records} == {DataSpec, ArtifactSpec, Case, Anchor}
+    assert {type(record.step.subject) for record in records} == {
+        DataSpec,
+        ArtifactSpec,
+        Case,
+        Anchor,
+        Hardware,
+    }
     assert {type(record.outcome) for record in records} == {Measured, Skipped, Failed}
     assert {record.step.kind for record in records} == {
         "plan",
@@ -154,9 +171,22 @@ def test_the_golden_file_holds_every_kind_of_subject_and_outcome():
         "deploy",
         "time",
         "anchor",
+        "count",
     }
     stored = {CATALOGUE[m.metric].stored for r in records for m in getattr(r.outcome, "measurements", ())}
     assert stored == {"plain", "ns", "bits", "counts", "f32"}
+
+
+@pytest.mark.parametrize("version", range(1, FORMAT_VERSION))
+def test_an_older_golden_file_reads_as_the_values_of_today(version):
+    older = GOLDEN.with_name(f"record-v{version}.jsonl").read_text(encoding="utf-8").splitlines()
+    for number, (text, today) in enumerate(zip(older, LINES, strict=False)):
+        assert json.loads(text)["format"] == version
+        line = decode(text, f"golden:{number}")
+        assert line.format == FORMAT_VERSION
+        if isinstance(line, Record):
+            assert line.step == today.step
+            assert line.outcome.kind == today.outcome.kind
 
 
 # --- what is refused --------------------------------------------------------------------------------
@@ -216,7 +246,7 @@ def test_a_line_that_is_none_is_told_with_its_place(text, words):
     "change", [{"n": 6}, {"n": 4}, {"zlib": "AAAA"}, {"zlib": "not base64!"}, {"zlib": None}]
 )
 def test_torn_samples_are_refused(change):
-    raw = json.loads(encode(LINES[-2]))
+    raw = json.loads(encode(TIMED))
     raw["outcome"]["measurements"][0]["samples"] |= change
     with pytest.raises(BadFile, match=r"^file:2: samples cannot be read"):
         decode(json.dumps(raw), "file:2")

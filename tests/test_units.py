@@ -30,6 +30,8 @@ from qbench.units import duration, parse_duration, parse_size, span, text
         (2.5, "ratio", "2.50×"),
         (0.26, "ratio", "0.260×"),
         (1234.0, "1", "1,234"),
+        (2345.6, "1/s", "2,350/s"),
+        (87.65, "1/s", "87.7/s"),
         (5.29e-23, "1", "5.29e-23"),
         (30.04, "dB", "30.0 dB"),
         (-0.5, "dB", "−0.500 dB"),

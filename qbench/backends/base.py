@@ -59,12 +59,29 @@ class KernelProof:
     evidence: tuple[Evidence, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where and how a model is loaded: the device's word, and what of it the model may use."""
+
+    device: str = "cpu"
+    threads: int = 1  # for all streams together
+    streams: int = 1  # callers at once; above one, the engine is set up for throughput
+
+    @property
+    def threads_each(self) -> int:
+        """Return the threads of one stream, one at least."""
+        return max(1, self.threads // self.streams)
+
+
 class Session(abc.ABC):
     """A loaded model that answers."""
 
     @abc.abstractmethod
     def run(self, inputs: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
-        """Return the outputs, batch first, in the model's order. This is the timed call."""
+        """Return the outputs, batch first, in the model's order. This is the timed call.
+
+        As many threads as the placement has streams may call it at once.
+        """
 
     @abc.abstractmethod
     def prove(self, inputs: dict[str, np.ndarray]) -> KernelProof:
@@ -101,7 +118,14 @@ class Backend(abc.ABC):
         """Return why this state has no kernels on this device, or None where it can run."""
 
     @abc.abstractmethod
-    def load(self, artifact: Artifact, device: str, threads: int) -> Session:
+    def simulates(self, state: State, device: str) -> str | None:
+        """Return why this state runs here, but in float kernels: it then has an accuracy and no speed.
+
+        None where its kernels are meant to run as the state says; the proof of kernel holds them to it.
+        """
+
+    @abc.abstractmethod
+    def load(self, artifact: Artifact, placement: Placement) -> Session:
         """Return a session on the device.
 
         Raises:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from qbench.backends.base import BACKENDS, Backend, DeviceProbe, KernelProof, Probe, Session
+from qbench.backends.base import BACKENDS, Backend, DeviceProbe, KernelProof, Placement, Probe, Session
 from qbench.cases import State
 from qbench.records import Evidence
 
@@ -45,7 +45,11 @@ class Fake(Backend):
         """Refuse nothing."""
         return None
 
-    def load(self, artifact: Artifact, device: str, threads: int) -> Session:  # noqa: ARG002
+    def simulates(self, state: State, device: str) -> str | None:  # noqa: ARG002
+        """Simulate nothing."""
+        return None
+
+    def load(self, artifact: Artifact, placement: Placement) -> Session:  # noqa: ARG002
         """Read the file."""
         return FakeSession(json.loads(Path(artifact.path or "").read_text()))
 

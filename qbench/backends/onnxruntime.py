@@ -12,8 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from qbench.backends.base import BACKENDS, Backend, DeviceProbe, KernelProof, Probe, Session
-from qbench.cases import Float, State
+from qbench.backends.base import BACKENDS, Backend, DeviceProbe, KernelProof, Placement, Probe, Session
+from qbench.cases import Float, Quantized, State
 from qbench.errors import NotAvailable
 from qbench.records import Evidence
 
@@ -75,28 +75,38 @@ class OnnxRuntime(Backend):
             )
         return None
 
-    def load(self, artifact: Artifact, device: str, threads: int) -> Session:
+    def simulates(self, state: State, device: str) -> str | None:
+        """Return why wide activations run in float: the CPU provider multiplies eight bits by eight."""
+        wide = isinstance(state, Quantized) and (state.scheme.activation_bits or 0) > 8
+        if wide and device == "cpu":
+            return (
+                f"onnxruntime {installed()} has no integer kernels for 16-bit activations on the CPU: "
+                "it restores them to float before every product"
+            )
+        return None
+
+    def load(self, artifact: Artifact, placement: Placement) -> Session:
         """Create a session with all graph optimizations; see Backend.load."""
-        return OnnxRuntimeSession(self.engine(), artifact, device, threads)
+        return OnnxRuntimeSession(self.engine(), artifact, placement)
 
 
 class OnnxRuntimeSession(Session):
     """An InferenceSession."""
 
-    def __init__(self, ort: Any, artifact: Artifact, device: str, threads: int) -> None:
+    def __init__(self, ort: Any, artifact: Artifact, placement: Placement) -> None:
         """Load the file; a provider that falls back silently is an error here."""
-        self._ort, self._path, self._device, self._threads = ort, artifact.path, device, threads
+        self._ort, self._path, self._placement = ort, artifact.path, placement
         self._state = artifact.state
         self._session = self._open(profile_to=None)
 
     def _open(self, profile_to: str | None) -> Any:
         options = self._ort.SessionOptions()
-        options.intra_op_num_threads = self._threads
+        options.intra_op_num_threads = self._placement.threads_each
         options.inter_op_num_threads = 1
         if profile_to:
             options.enable_profiling = True
             options.profile_file_prefix = profile_to
-        wanted = PROVIDERS[self._device]
+        wanted = PROVIDERS[self._placement.device]
         session = self._ort.InferenceSession(str(self._path), options, providers=[wanted])
         if session.get_providers()[0] != wanted:
             raise NotAvailable(

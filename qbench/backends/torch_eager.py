@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from qbench.backends.base import BACKENDS, Backend, DeviceProbe, KernelProof, Probe, Session
-from qbench.cases import Float, State
+from qbench.backends.base import BACKENDS, Backend, DeviceProbe, KernelProof, Placement, Probe, Session
+from qbench.cases import Float, Quantized, State
 from qbench.records import Evidence
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from qbench.formats.artifact import Artifact
 
-MACS = ("convolution", "addmm", "mm", "bmm", "baddbmm", "linear")
+MACS = ("convolution", "addmm", "mm", "bmm", "baddbmm", "linear", "int_mm")
 DTYPES = {"fp32": "torch.float32", "bf16": "torch.bfloat16", "fp16": "torch.float16"}
 
 
@@ -54,22 +54,31 @@ class TorchEager(Backend):
         """Return why there are no kernels for this state."""
         if isinstance(state, Float) and state.dtype not in probe.abilities:
             return f"torch has no {state.dtype} kernels on {probe.device}"
+        if isinstance(state, Quantized):
+            if not state.scheme.dynamic or state.scheme.activation_bits != 8 or state.scheme.weight_bits != 8:
+                return "torch without its compiler restores such weights and multiplies in float"
+            if probe.device != "cpu":
+                return "qbench knows torch's integer matrix products on the CPU only"
         return None
 
-    def load(self, artifact: Artifact, device: str, threads: int) -> Session:
+    def simulates(self, state: State, device: str) -> str | None:  # noqa: ARG002
+        """Simulate nothing: what has no kernels is refused."""
+        return None
+
+    def load(self, artifact: Artifact, placement: Placement) -> Session:
         """Load the program; see Backend.load."""
-        return TorchSession(self.engine(), artifact, device, threads)
+        return TorchSession(self.engine(), artifact, placement)
 
 
 class TorchSession(Session):
     """An exported program as a module."""
 
-    def __init__(self, torch: Any, artifact: Artifact, device: str, threads: int) -> None:
+    def __init__(self, torch: Any, artifact: Artifact, placement: Placement) -> None:
         """Load the program onto the device."""
-        torch.set_num_threads(threads)
-        self._torch, self._device, self._state = torch, device, artifact.state
+        torch.set_num_threads(placement.threads_each)
+        self._torch, self._device, self._state = torch, placement.device, artifact.state
         self._names = [spec.name for spec in artifact.inputs]
-        self._module = torch.export.load(artifact.path).module().to(device)
+        self._module = torch.export.load(artifact.path).module().to(self._device)
 
     def _tensors(self, inputs: dict[str, np.ndarray]) -> list[Any]:
         return [self._torch.from_numpy(inputs[name]).to(self._device) for name in self._names]

@@ -1,1 +1,1 @@
-"""Data sets that need no network: real digits that scikit-learn ships, and letters drawn here."""
+"""Data sets: real digits that scikit-learn ships, letters drawn here, and those read from a hub's files."""

@@ -74,6 +74,7 @@ class Dataset(abc.ABC):
         Raises:
             BadParameter: there is no such split, or it has fewer than `count` examples.
             CannotWrite: the cache folder refuses what was rendered.
+            BadFile: the files that it is read from are missing, torn, or those of something else.
         """
         if split not in self.sizes:
             fix = did_you_mean(str(split), list(self.sizes))
@@ -95,14 +96,26 @@ class Dataset(abc.ABC):
             labels[start:stop] = some_labels[: stop - start]
         return Examples(images, labels, data_id(images, labels))
 
+    def content(self) -> str:
+        """Return a digest of the files that the images are read from; empty where all are drawn.
+
+        Raises:
+            BadFile: the files are not here, or are not what the data set needs.
+        """
+        return ""
+
     def recipe(self) -> str:
         """Return 16 hexadecimal digits of all that decides the pixels, without rendering one.
 
         That is the source of the data set's module, its parameters, and the versions of the libraries
-        that draw. A changed comment changes it too: rendering again is cheap, a stale cache is not.
+        that draw; where the images come out of files, also what is in those. A changed comment changes
+        it too: rendering again is cheap, a stale cache is not.
+
+        Raises:
+            BadFile: the files are not here, or are not what the data set needs.
         """
         versions = [f"{name} {_version(name)}" for name in self.rendered_by]
-        words = [self._source, repr(self), *versions]
+        words = [self._source, repr(self), *versions, *filter(None, [self.content()])]
         return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
 
     def cache_path(self) -> Path:

@@ -5,6 +5,8 @@ Formats are names, so that a plug-in may bring its own; the ones that qbench its
     torch     a live torch.nn.Module, in memory only
     exported  a torch.export program (`model.pt2` by torch.export.save)
     onnx      an ONNX file, external data beside it
+    openvino  an OpenVINO IR: `model.xml` with `model.bin` beside it
+    pt2       an AOTInductor package: compiled code with the weights in it
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from typing import Any
 from qbench.cases import ArtifactSpec, Float, State
 from qbench.errors import BadFile
 from qbench.formats.reference import NAME as REFERENCE
+from qbench.formats.reference import SIMULATED
+from qbench.quant.package import NAME as SOURCE
 from qbench.wire import from_plain, to_plain
 
 MANIFEST = "artifact.json"
@@ -46,6 +50,23 @@ class LineageStep:
 
 
 @dataclass(frozen=True, slots=True)
+class Covered:
+    """What the proof of quantization found, kept so that a device without the format's library can use it."""
+
+    weights: int  # multiplied tensors that are stored in the claimed width
+    share: float  # of the network's work that runs over them
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that a hop found out about the file, for the record; `warns` where a user must know."""
+
+    what: str
+    found: str
+    warns: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Artifact:
     """A model in one format and one state.
 
@@ -60,6 +81,8 @@ class Artifact:
     path: Path | None = None
     module: Any = None
     lineage: tuple[LineageStep, ...] = ()
+    notes: tuple[Note, ...] = ()  # a strategy adds its own to those it was given
+    covered: Covered | None = None  # filled in when the file is saved
 
 
 def save(artifact: Artifact, folder: Path, spec: ArtifactSpec, session: str = "") -> None:
@@ -115,9 +138,16 @@ def float_state(state: State) -> bool:
     return isinstance(state, Float) and state.dtype == "fp32"
 
 
+def claimed_bits(state: State) -> int:
+    """Return the width in bits at which this state says that weights are stored."""
+    if isinstance(state, Float):
+        return 32 if state.dtype == "fp32" else 16
+    return state.scheme.weight_bits
+
+
 def files(folder: Path) -> list[Path]:
     """Return what a deployment must carry: every file of the folder except qbench's own notes."""
-    notes = (folder / MANIFEST, folder / REFERENCE)
+    notes = tuple(folder / name for name in (MANIFEST, REFERENCE, SIMULATED, SOURCE))
     return sorted(path for path in folder.rglob("*") if path.is_file() and path not in notes)
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 from qbench.cases import Float, State
 from qbench.formats.artifact import Artifact, TensorSpec
+from qbench.formats.ir import to_openvino
+from qbench.formats.packages import baked_in, to_package
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +28,11 @@ class Edge:
     provider: str  # distribution names, separated by spaces
     survives: Callable[[State], bool]
     convert: Callable[[Artifact, Path], Artifact]
+    bakes: Callable[[], str] = str  # what else its product depends on: this processor, a compiler
 
 
-def _any_float(state: State) -> bool:
-    return isinstance(state, Float)
+def _not_simulated(state: State) -> bool:
+    return state.kind != "fake_quant"
 
 
 def _fp32(state: State) -> bool:
@@ -38,6 +41,15 @@ def _fp32(state: State) -> bool:
 
 def export(artifact: Artifact, folder: Path) -> Artifact:
     """Trace a live module into a torch.export program with a free batch dimension.
+
+    Raises:
+        Exception: whatever torch.export says of a module that it cannot trace.
+    """
+    return traced(artifact, artifact.module.eval(), folder)
+
+
+def traced(artifact: Artifact, module: Any, folder: Path) -> Artifact:
+    """Trace this module, whose inputs are the artifact's, as it is: the mode that it is in stays.
 
     Raises:
         Exception: whatever torch.export says of a module that it cannot trace.
@@ -52,11 +64,11 @@ def export(artifact: Artifact, folder: Path) -> Artifact:
     shapes: Any = tuple(
         {axis: batch for axis, size in enumerate(spec.shape) if size is None} for spec in artifact.inputs
     )
-    parameters = inspect.signature(artifact.module.forward).parameters.values()
+    parameters = inspect.signature(module.forward).parameters.values()
     if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
         shapes = (shapes,)  # torch.export sees *inputs as one argument that is a tuple
     with torch.no_grad():
-        program = torch.export.export(artifact.module.eval(), example, dynamic_shapes=shapes)
+        program = torch.export.export(module, example, dynamic_shapes=shapes)
     path = folder / "model.pt2"
     torch.export.save(program, path)
     return replace(artifact, format="exported", path=path, module=None)
@@ -85,8 +97,10 @@ def to_onnx(artifact: Artifact, folder: Path) -> Artifact:
 
 
 EDGES: tuple[Edge, ...] = (
-    Edge("export", "torch", "exported", "torch", _any_float, export),
+    Edge("export", "torch", "exported", "torch", _not_simulated, export),
     Edge("to_onnx", "exported", "onnx", "torch onnx onnxscript", _fp32, to_onnx),
+    Edge("to_openvino", "onnx", "openvino", "openvino", _fp32, to_openvino),
+    Edge("to_package", "exported", "pt2", "torch", _not_simulated, to_package, baked_in),
 )
 
 

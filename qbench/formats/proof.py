@@ -12,10 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from qbench.cases import Float, State
-from qbench.formats.artifact import Artifact
+from qbench.cases import State
+from qbench.formats.artifact import Artifact, Covered, claimed_bits
 from qbench.formats.fake import fake_weights
 from qbench.quant.exported_graph import exported_weights
+from qbench.quant.ir_graph import ir_weights
+from qbench.quant.package import package_weights
 from qbench.quant.qdq_graph import Weight, onnx_weights
 from qbench.records import Evidence, Measurement, Withheld
 
@@ -70,19 +72,27 @@ def prove(artifact: Artifact) -> Proof:
     return Proof(tuple(measurements), withheld, evidence, _failure(artifact.state, weights, covered))
 
 
-def coverage(artifact: Artifact) -> float:
-    """Return the share of the network that is in the claimed width: of its work, or of its bytes.
+def covered(artifact: Artifact) -> Covered | None:
+    """Return how much of the network is in the claimed width; None where it claims none below 32 bits.
 
-    The work is counted in multiply-accumulates; where those of an operator are unknown, float bytes stand in.
+    The share is of the work, counted in multiply-accumulates; where those of an operator are unknown, float
+    bytes stand in.
+
+    Raises:
+        BadFile: the file cannot be read.
     """
-    weights, bits = weights_of(artifact), claimed_bits(artifact.state)
+    bits = claimed_bits(artifact.state)
+    if bits == 32:
+        return None
+    weights = weights_of(artifact)
     counted = all(weight.macs is not None for weight in weights)
 
     def size(some: list[Weight]) -> int:
         return sum(w.macs or 0 for w in some) if counted else sum(w.float_bytes for w in each_once(some))
 
-    whole = size(weights)
-    return size([weight for weight in weights if weight.bits <= bits]) / whole if whole else 0.0
+    whole, low = size(weights), [weight for weight in weights if weight.bits <= bits]
+    multiplied = sum(weight.multiplied for weight in each_once(low))
+    return Covered(multiplied, size(low) / whole if whole else 0.0)
 
 
 def each_once(weights: list[Weight]) -> list[Weight]:
@@ -97,13 +107,6 @@ def weights_of(artifact: Artifact) -> list[Weight]:
         BadFile: the file cannot be read.
     """
     return READERS[artifact.format](artifact.path)
-
-
-def claimed_bits(state: State) -> int:
-    """Return the width in bits at which this state says that weights are stored."""
-    if isinstance(state, Float):
-        return 32 if state.dtype == "fp32" else 16
-    return state.scheme.weight_bits
 
 
 def _failure(state: State, weights: list[Weight], covered: list[Weight]) -> str | None:
@@ -141,5 +144,7 @@ def _failure(state: State, weights: list[Weight], covered: list[Weight]) -> str 
 READERS: dict[str, Callable[[Path | None], list[Weight]]] = {
     "onnx": onnx_weights,
     "exported": exported_weights,
+    "openvino": ir_weights,
+    "pt2": package_weights,
     "fake": fake_weights,
 }

@@ -1,11 +1,15 @@
 """What the float source answers for a few fixed inputs, kept beside the artifact made from it.
 
-An engine whose float outputs do not meet these is wrong, however fast it is: openvino 2026.4.1 answers with
-errors of 5 on one chain of matrix multiplications (see docs/methodology.md), and nobody would know.
+An engine whose float outputs do not meet these is wrong, however fast it is, and nobody would know.
+
+A quantized file has answers of its own: those of the same file with every integer simulated in float, kept
+beside it and beside no other. An engine may be wrong although the file is right: openvino 2026.4.1 answers a
+chain of integer matrix products of a fixed batch of 8 with errors larger than the outputs' range.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -13,12 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qbench.cases import Quantized
 from qbench.errors import BadFile
 
 if TYPE_CHECKING:
     from qbench.formats.artifact import Artifact, TensorSpec
 
 NAME = "artifact.reference.npz"
+SIMULATED = "artifact.simulated.npz"
+NO_SIMULATION = "no simulated answers"  # the name of the artifact's note that says why
 COUNT = 8  # inputs: enough to meet every code path of a batch, cheap enough for every score
 COUNT_OF_FILE = 2  # for the source that is a file: its evaluator is plain numpy, and slow
 
@@ -64,10 +71,53 @@ def keep_reference_of_file(artifact: Artifact, folder: Path) -> None:
         write_reference(folder, inputs, outputs)
 
 
+def keep_simulated(artifact: Artifact, folder: Path) -> str | None:
+    """Keep a quantized ONNX file's own answers with simulated integers; return why there are none, if so.
+
+    The file runs as written, without any optimization and on one thread: dequantize, operate in float,
+    quantize. No integer kernel takes part. None too for a network that makes no claim about integers.
+    """
+    (folder / SIMULATED).unlink(missing_ok=True)  # whatever a technique may have left under this name
+    if not isinstance(artifact.state, Quantized):
+        return None
+    if artifact.format != "onnx":
+        return f"a file in the format {artifact.format} has no second reader to compare an engine with"
+    if artifact.state.scheme.dynamic or artifact.state.scheme.activation_bits is None:
+        return "integers inside one operator of the file are not simulated: only fixed scales are"
+    kept = read_reference(folder)
+    inputs = kept[0] if kept else reference_inputs(artifact.inputs)
+    try:
+        outputs = _as_written(artifact.path or Path(), inputs)
+    except ImportError as error:
+        return f"the library that simulates them is missing where the file was made ({error})"
+    except Exception as error:  # the library's own kinds; that the file is broken is for each engine to say
+        return f"its simulation stopped: {str(error).strip().splitlines()[0]}"
+    if not np.isfinite(outputs).all():
+        return "simulated, it answers with NaN or infinity"
+    _write(folder / SIMULATED, inputs, outputs)
+    return None
+
+
+def _as_written(path: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before the import, which starts a thread otherwise
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, inputs)[0])
+
+
 def write_reference(folder: Path, inputs: dict[str, np.ndarray], outputs: np.ndarray) -> None:
     """Keep inputs with the outputs that belong to them."""
+    _write(folder / NAME, inputs, outputs)
+
+
+def _write(path: Path, inputs: dict[str, np.ndarray], outputs: np.ndarray) -> None:
     arrays: dict[str, Any] = {f"in_{name}": array for name, array in inputs.items()}
-    np.savez(folder / NAME, outputs=outputs, **arrays)
+    np.savez(path, outputs=outputs, **arrays)
 
 
 def pass_on_reference(before: Path, folder: Path) -> None:
@@ -82,16 +132,27 @@ def read_reference(folder: Path) -> tuple[dict[str, np.ndarray], np.ndarray] | N
     Raises:
         BadFile: the file is torn.
     """
-    if not (folder / NAME).is_file():
+    return _read(folder / NAME)
+
+
+def read_simulated(folder: Path) -> tuple[dict[str, np.ndarray], np.ndarray] | None:
+    """Return inputs and this file's own outputs with simulated integers, or None where it has none.
+
+    Raises:
+        BadFile: the file is torn.
+    """
+    return _read(folder / SIMULATED)
+
+
+def _read(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray] | None:
+    if not path.is_file():
         return None
     try:
-        with (folder / NAME).open("rb") as file, np.load(file) as kept:  # numpy leaves a torn file open
+        with path.open("rb") as file, np.load(file) as kept:  # numpy leaves a torn file open
             inputs = {name[3:]: kept[name] for name in kept.files if name.startswith("in_")}
             return inputs, kept["outputs"]
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise BadFile(
-            f"{folder / NAME} cannot be read: {error}", fix="delete that folder and run again"
-        ) from error
+        raise BadFile(f"{path} cannot be read: {error}", fix="delete that folder and run again") from error
 
 
 def relative_error(outputs: np.ndarray, reference: np.ndarray) -> float:

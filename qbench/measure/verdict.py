@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qbench.records import Verdict
 
+DROWNED_DB = 3.0  # of signal over quantization noise
 COLLAPSE = 0.5  # share of the float network's lead over chance below which a network has collapsed
 
 
@@ -20,6 +21,21 @@ def collapsed(accuracy: float, float_accuracy: float, chance: float) -> Verdict 
         "collapsed",
         f"accuracy {accuracy:.1%} against {float_accuracy:.1%} in float with {chance:.1%} by guessing: "
         "more than half of what the network knew is gone; quantize fewer layers or per channel",
+    )
+
+
+def drowned(sqnr_db: float) -> Verdict | None:
+    """Return the verdict on outputs with more noise than signal, for a network whose answers mean nothing.
+
+    Random weights give all classes nearly the same score, so that a first answer flips for nothing; the
+    outputs themselves must still be those of the float network. At 3 dB half of their power is noise.
+    """
+    if sqnr_db >= DROWNED_DB:
+        return None
+    return Verdict(
+        "collapsed",
+        f"the outputs' signal stands {sqnr_db:.1f} dB above the difference to float (at least {DROWNED_DB:g}): "
+        "they are not the network's any more; quantize fewer layers or per channel",
     )
 
 

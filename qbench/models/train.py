@@ -16,14 +16,15 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from qbench.data.base import DATASETS, Examples, preprocess
 from qbench.errors import QbenchError, UnknownName
 from qbench.folders import cache_folder
-from qbench.models.resnet import SHAPES, WEIGHTS, build, load_weights, save_weights
+from qbench.models.zoo.networks import SHAPES
+from qbench.models.zoo.weight_file import WEIGHTS, load_weights, save_weights
 from qbench.registry import did_you_mean
 
 if TYPE_CHECKING:
@@ -43,11 +44,19 @@ class Recipe:
     shift_px: int = 4  # random shift of each training image, either way; the edge is mirrored
     seed: int = 0
     threads: int = 2
+    flip: bool = False  # mirror each training image left to right, or not, at random
+    precision: Literal["bf16", "fp32"] = "bf16"  # of the forward pass and its gradients
 
 
 RECIPES = {
     "resnet-digits": Recipe("digits", epochs=40, batch=64, shift_px=3),
     "resnet-glyphs": Recipe("glyphs", epochs=12),
+    # Depthwise convolutions in bfloat16 take a slow path of torch 2.13 on a CPU: 20 times as long.
+    "mobilenet-glyphs": Recipe("glyphs", epochs=9, precision="fp32"),
+    "vit-glyphs": Recipe("glyphs", epochs=6, learning_rate=1.5e-3, threads=1),
+    "resnet-cifar10": Recipe("cifar10", epochs=10, flip=True),
+    "mobilenet-cifar10": Recipe("cifar10", epochs=8, flip=True, precision="fp32", threads=1),
+    "vit-cifar10": Recipe("cifar10", epochs=10, learning_rate=1.5e-3, flip=True, threads=1),
 }
 
 
@@ -61,11 +70,9 @@ def train(name: str, recipe: Recipe, out: Path) -> dict[str, object]:
     say(f"{name}: rendering {recipe.dataset}, or reading it from the cache")
     data = dataset.examples("train")
     selection = dataset.examples("selection")
-    model = build(SHAPES[name])
+    model = SHAPES[name].build()
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub forgets it
-    started = time.perf_counter()
-    _fit(name, model, data, selection, recipe, dataset.recipe())
-    wall_s = time.perf_counter() - started
+    wall_s = _fit(name, model, data, selection, recipe, dataset.recipe())
 
     save_weights(model, out)
     load_weights(model, out)  # what is scored from here on is what was written, rounded
@@ -73,8 +80,8 @@ def train(name: str, recipe: Recipe, out: Path) -> dict[str, object]:
     libraries = ("torch", "transformers", "safetensors", *dataset.rendered_by)
     facts: dict[str, object] = {
         "model": name,
-        "shape": asdict(SHAPES[name]),
-        "recipe": asdict(recipe),
+        "shape": described(SHAPES[name]),
+        "recipe": described(recipe),
         "dataset_recipe": dataset.recipe(),
         "train_data_id": data.data_id,
         "test_data_id": test.data_id,
@@ -88,6 +95,11 @@ def train(name: str, recipe: Recipe, out: Path) -> dict[str, object]:
     }
     out.with_suffix(".json").write_text(json.dumps(facts, indent=2) + "\n")
     return facts
+
+
+def described(shape_or_recipe: Any) -> dict[str, Any]:
+    """Return a dataclass's fields, for the page beside the weights."""
+    return asdict(shape_or_recipe)
 
 
 def accuracy(model: nn.Module, examples: Examples, batch: int = 500) -> float:
@@ -111,6 +123,11 @@ def shifted(images: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarr
     return np.stack([image[y : y + height, x : x + width] for image, (y, x) in zip(wide, moves, strict=True)])
 
 
+def flipped(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Mirror about half of the images left to right."""
+    return np.where(rng.random(len(images))[:, None, None, None] < 0.5, images[:, :, ::-1], images)
+
+
 def say(line: str) -> None:
     """Show progress at once, also when the output is a file."""
     print(line, file=sys.stderr, flush=True)
@@ -118,8 +135,8 @@ def say(line: str) -> None:
 
 def _fit(
     name: str, model: nn.Module, data: Examples, selection: Examples, recipe: Recipe, dataset_recipe: str
-) -> None:
-    """Run the epochs that are left after the last checkpoint; `model` ends up trained."""
+) -> float:
+    """Run the epochs that are left after the last checkpoint; return the seconds of all of them."""
     import torch
 
     steps = len(data.labels) // recipe.batch  # the last part of a batch is dropped: another order each epoch
@@ -130,9 +147,9 @@ def _fit(
     loss_of = torch.nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
     key = sha256(f"{SHAPES[name]} {recipe} {dataset_recipe} {torch.__version__}".encode()).hexdigest()[:16]
     checkpoint = cache_folder() / "train" / f"{name}-{key}.pt"
-    first = _resume(checkpoint, model, optimizer, schedule)
+    first, before_s = _resume(checkpoint, model, optimizer, schedule)
 
-    begun = time.perf_counter()
+    begun = time.perf_counter() - before_s
     for epoch in range(first, recipe.epochs):
         model.train()
         rng = np.random.default_rng([recipe.seed, epoch])  # this epoch's own: resuming changes nothing
@@ -140,9 +157,12 @@ def _fit(
         total = 0.0
         for step in range(steps):
             chosen = order[step * recipe.batch : (step + 1) * recipe.batch]
-            pixels = torch.from_numpy(preprocess(shifted(data.images[chosen], recipe.shift_px, rng)))
+            images = shifted(data.images[chosen], recipe.shift_px, rng)
+            if recipe.flip:
+                images = flipped(images, rng)
+            pixels = torch.from_numpy(preprocess(images))
             # bfloat16 and channels_last: 880 images a second on two Zen 4 cores, against 480 without.
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16"):
                 logits = model(pixels.contiguous(memory_format=torch.channels_last))
             loss = loss_of(logits.float(), torch.from_numpy(data.labels[chosen]))
             optimizer.zero_grad()
@@ -150,34 +170,37 @@ def _fit(
             optimizer.step()
             schedule.step()
             total += loss.item()
-        _save(checkpoint, epoch + 1, model, optimizer, schedule)
-        left_s = (time.perf_counter() - begun) / (epoch + 1 - first) * (recipe.epochs - epoch - 1)
+        spent_s = time.perf_counter() - begun
+        _save(checkpoint, epoch + 1, spent_s, model, optimizer, schedule)
+        left_s = spent_s / (epoch + 1) * (recipe.epochs - epoch - 1)
         say(
             f"{name}: epoch {epoch + 1}/{recipe.epochs}, loss {total / steps:.3f}, "
             f"selection accuracy {accuracy(model, selection):.1%}, {left_s / 60:.1f} min left"
         )
+    return time.perf_counter() - begun
 
 
-def _save(path: Path, epoch: int, *parts: Any) -> None:
+def _save(path: Path, epoch: int, spent_s: float, *parts: Any) -> None:
     """Write a checkpoint under another name first, so that a kill in the middle costs one epoch."""
     import torch
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"epoch": epoch, "parts": [part.state_dict() for part in parts]}, path.with_suffix(".part"))
+    kept = {"epoch": epoch, "spent_s": spent_s, "parts": [part.state_dict() for part in parts]}
+    torch.save(kept, path.with_suffix(".part"))
     path.with_suffix(".part").replace(path)
 
 
-def _resume(path: Path, *parts: Any) -> int:
-    """Load a checkpoint where there is one; return how many epochs it has behind it."""
+def _resume(path: Path, *parts: Any) -> tuple[int, float]:
+    """Load a checkpoint where there is one; return how many epochs it has behind it, and their seconds."""
     import torch
 
     if not path.is_file():
-        return 0
+        return 0, 0.0
     kept = torch.load(path, weights_only=True)
     for part, state in zip(parts, kept["parts"], strict=True):
         part.load_state_dict(state)
     say(f"going on after epoch {kept['epoch']} from {path}")
-    return int(kept["epoch"])
+    return int(kept["epoch"]), float(kept["spent_s"])
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 from qbench.errors import BadFile
 from qbench.quant.qdq_graph import Weight, summed
 
-EXPORTED_PRODUCTS = ("linear", "addmm", "baddbmm", "matmul", "mm", "bmm", "einsum")
+EXPORTED_PRODUCTS = ("linear", "addmm", "baddbmm", "matmul", "mm", "bmm", "einsum", "int_mm")
+TWO_PRODUCTS = "scaled_dot_product_attention"  # queries with keys, and what that gives with values
 ADDED_FIRST = ("addmm", "baddbmm")  # their first argument is added, not multiplied
 
 
@@ -19,20 +21,10 @@ def exported_weights(path: Path | None) -> list[Weight]:
     Raises:
         BadFile: the file is no torch.export program.
     """
-    import torch
-
-    try:
-        program = torch.export.load(path or "")
-    except Exception as error:  # torch raises RuntimeError, ValueError and zip errors alike
-        raise BadFile(
-            f"{path} is no torch.export program: {error}", fix="delete its folder and run again"
-        ) from error
+    program = _loaded(path)
     behind = _stored_in(program)
     weights = []
-    for node in program.graph.nodes:
-        operator = str(node.target).removeprefix("aten.").split(".")[0].lstrip("_")
-        if node.op != "call_function" or not (operator.startswith("conv") or operator in EXPORTED_PRODUCTS):
-            continue
+    for operator, node in _products(program):
         added = node.args[0] if operator in ADDED_FIRST else None
         for operand in node.all_input_nodes:
             found = {} if operand is added else behind.get(operand, {})
@@ -40,11 +32,54 @@ def exported_weights(path: Path | None) -> list[Weight]:
             if not matrices:
                 continue  # an activation, or a bias
             name, tensor = max(matrices.items(), key=lambda item: item[1].numel())
+            found |= _parametrization(name, program)
             size = sum(each.numel() * each.element_size() for each in found.values())
             macs = _exported_macs(operator, node, operand)
             bits = 8 * tensor.element_size()
             weights.append(Weight(name, operator, tensor.numel(), bits, size, macs, max(tensor.shape)))
     return weights
+
+
+def exported_products(path: Path | None) -> int:
+    """Return how many products the program has, those of two activations included.
+
+    Raises:
+        BadFile: the file is no torch.export program.
+    """
+    program = _loaded(path)
+    attention = sum(TWO_PRODUCTS in str(node.target) for node in program.graph.nodes)
+    return len(list(_products(program))) + 2 * attention
+
+
+def _loaded(path: Path | None) -> Any:
+    import torch
+
+    try:
+        return torch.export.load(path or "")
+    except Exception as error:  # torch raises RuntimeError, ValueError and zip errors alike
+        raise BadFile(
+            f"{path} is no torch.export program: {error}", fix="delete its folder and run again"
+        ) from error
+
+
+def _products(program: Any) -> Iterator[tuple[str, Any]]:
+    """Yield every multiply-accumulate operator's name and its node."""
+    for node in program.graph.nodes:
+        operator = str(node.target).removeprefix("aten.").split(".")[0].lstrip("_")
+        if node.op == "call_function" and (operator.startswith("conv") or operator in EXPORTED_PRODUCTS):
+            yield operator, node
+
+
+def _parametrization(name: str, program: Any) -> dict[str, Any]:
+    """Return the tensors that a subclass of a weight was taken apart into: its codes, scales, zero points.
+
+    Scales are applied after an integer product, so that they do not lie behind its operand.
+    """
+    parent = name.rpartition(".")[0]
+    if "parametrizations" not in parent:
+        return {}
+    stored = {**program.constants, **program.state_dict}
+    return {other: stored[other] for other in stored if other.rpartition(".")[0] == parent}
 
 
 def _stored_in(program: Any) -> dict[Any, dict[str, Any]]:
@@ -68,19 +103,19 @@ def _stored_in(program: Any) -> dict[Any, dict[str, Any]]:
 
 
 def _exported_macs(operator: str, node: Any, operand: Any) -> int | None:
-    out, weight = _for_one(node), _for_one(operand)
+    out, weight = sizes_for_one(node), sizes_for_one(operand)
     if operator == "einsum":
         return None
     if operator.startswith("conv"):
         transposed = "transpose" in operator or (operator == "convolution" and node.args[6])
-        return prod(_for_one(node.args[0]) if transposed else out) * prod(weight[1:])
+        return prod(sizes_for_one(node.args[0]) if transposed else out) * prod(weight[1:])
     if operator == "linear":
         return prod(out) * weight[-1]
     left = operand is node.args[1 if operator in ADDED_FIRST else 0]
     return prod(out) * summed(weight, left=left, turned=False)
 
 
-def _for_one(node: Any) -> list[int]:
+def sizes_for_one(node: Any) -> list[int]:
     """Return a value's shape with every free size set to one: the batch, and what is computed from it."""
     sizes = []
     for size in node.meta["val"].shape:

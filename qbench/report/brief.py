@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from qbench.report.cell import Cell, told_without_labels
+from qbench.report.cell import Cell, told_here
 from qbench.report.figures import FIGURES
 from qbench.report.tables import (
     Column,
@@ -25,16 +25,20 @@ AGAINST_FLOAT = ("accuracy_difference", "speedup", "agreement", "kl_divergence")
 WITH_SPREAD = ("speedup",)  # the page has the spread of the others
 
 
-def brief_table(cells: Sequence[Cell]) -> Table:
-    """Return the measured, collapsed and failed cells of one place; skipped ones are counted below."""
+def brief_table(cells: Sequence[Cell], *, stacked: bool = False) -> Table:
+    """Return the measured, collapsed and failed cells of one place; skipped ones are counted below.
+
+    `stacked` puts the engine below the technique, where a column of its own would have no room.
+    """
     notes = Notes()
     told = [cell for cell in cells if cell.status != "skipped"]
-    names = [told_without_labels(name, told) for name in SHOWN]
-    columns = (Column("technique"), Column("engine"), *(Column(FIGURES[name].head, True) for name in names))
+    names = [told_here(name, told) for name in SHOWN]
+    own = (Column("technique"),) if stacked else (Column("technique"), Column("engine"))
+    columns = (*own, *(Column(FIGURES[name].head, True) for name in names))
     rows = tuple(
         (
-            Entry(cell.technique, cell=cell.number),
-            Entry(cell.engine),
+            Entry(cell.technique, sub=cell.engine if stacked else "", cell=cell.number),
+            *(() if stacked else (Entry(cell.engine),)),
             *(_entry(cell, name, notes) for name in names),
         )
         for cell in told

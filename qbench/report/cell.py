@@ -6,13 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from qbench.cases import ArtifactSpec, Case, Choice, DataSpec, Scenario
+from qbench.cases import SEED, ArtifactSpec, Case, Choice, DataSpec, Scenario
 from qbench.records import Evidence, Verdict, Withheld
 from qbench.report.compare import Judgement
 from qbench.report.figures import Figure, Value
+from qbench.units import Unit
 
 Status = Literal["measured", "skipped", "failed", "collapsed"]
+# which figure stands in the place of another, because here that one is never measured
 WITHOUT_LABELS = {"accuracy": "agreement", "accuracy_difference": "kl_divergence", "flips": "sqnr"}
+SATURATED = {"latency": "throughput"}
+EMULATED = {
+    "latency": "instructions",
+    "speedup": "instructions_ratio",
+    "speedup_over_float": "native_agreement",
+    "peak_memory": "native_difference",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +39,8 @@ class Round:
     """One round of a cell beside its baseline, with the witnesses of a noisy minute."""
 
     number: int
-    latency: float  # s, median
+    middle: float  # the median of its latencies in s, or of its throughputs in 1/s
+    unit: Unit
     line: int
     ratio: float | None  # None: fp32 has no such round, or the cell is fp32
     witnesses: tuple[tuple[str, float], ...]
@@ -41,16 +51,44 @@ class Group:
     """What cells share if a reader would choose between them: all but technique and engine."""
 
     model: Choice
+    hardware: str  # the profile's name; "" in records older than these
+    reached: Literal["native", "emulated"]
     device: str
     threads: int
+    streams: int
     scenario: Scenario
     evaluation: DataSpec
 
+    @property
+    def emulated(self) -> bool:
+        """Tell whether the device is emulated: its answers and instructions count, its times do not."""
+        return self.reached == "emulated"
+
+    @property
+    def site(self) -> str:
+        """Write where: `cpu (x86-avx512-vnni), 2 threads`, `neoverse-n1, emulated`."""
+        if self.emulated:
+            return f"{(self.hardware or self.device).removeprefix('emulated-')}, emulated"
+        profile = f" ({self.hardware})" if self.hardware not in ("", self.device) else ""
+        return f"{self.device}{profile}, {counted(self.threads, 'thread')}"
+
+    @property
+    def asked(self) -> str:
+        """Write how requests arrive: `batch 8`, `2 streams saturated, batch 8`."""
+        if self.emulated:
+            return f"{counted(self.evaluation.count, 'example')}, instructions instead of latency"
+        if self.scenario.name == "saturated":
+            return f"{counted(self.streams, 'stream')} saturated, batch {self.scenario.batch}"
+        return f"batch {self.scenario.batch}" if self.scenario.name == "single" else "scored only"
+
     def __str__(self) -> str:
-        """Write it as a heading: `resnet18 on cpu, 2 threads, batch 1`."""
-        plural = "" if self.threads == 1 else "s"
-        asked = f"batch {self.scenario.batch}" if self.scenario.name == "single" else "scored only"
-        return f"{self.model} on {self.device}, {self.threads} thread{plural}, {asked}"
+        """Write it as a heading: `resnet-glyphs on cpu (x86-avx512-vnni), 2 threads, batch 8`."""
+        return f"{self.model} on {self.site}{':' if self.emulated else ','} {self.asked}"
+
+
+def counted(n: int, what: str) -> str:
+    """Return `1 thread`, `2 threads`."""
+    return f"{n:,} {what}" + "s" * (n != 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +120,12 @@ class Cell:
     def technique(self) -> str:
         """The technique's name in the suite; the chain where no case is known."""
         return self.case.technique if self.case else " + ".join(map(str, self.artifact.chain)) or "float"
+
+    @property
+    def seed_of(self) -> str | None:
+        """The technique that this is a further calibration seed of, or None where it is no such cell."""
+        base, found, _ = self.technique.partition(SEED)
+        return base if found else None
 
     @property
     def name(self) -> str:
@@ -116,8 +160,26 @@ class Cell:
         return next((v.text for v in self.verdicts if v.kind == "unstable"), None)
 
 
-def told_without_labels(name: str, cells: Sequence[Cell]) -> str:
-    """Return which figure stands in the place of this one: where no cell has labels, agreement with float."""
+def pace_of(cell: Cell) -> float | None:
+    """Return what ranks cells of one place by speed, the least first; None where it was not timed."""
+    for name, sign in (("latency", 1.0), ("throughput", -1.0)):
+        value = cell.figures[name]
+        if isinstance(value, Figure):
+            return sign * value.value
+    return None
+
+
+def told_here(name: str, cells: Sequence[Cell]) -> str:
+    """Return which figure stands in the place of this one among the cells of one place.
+
+    Agreement with float where no cell has labels, throughput where the streams are saturated, instructions
+    where the device is emulated.
+    """
+    places = {cell.group for cell in cells if cell.group}
+    if places and all(place.emulated for place in places):
+        name = EMULATED.get(name, name)
+    elif places and all(place.scenario.name == "saturated" for place in places):
+        name = SATURATED.get(name, name)
     labelled = any(isinstance(cell.figures["accuracy"], Figure) for cell in cells)
     agreeing = any(isinstance(cell.figures["agreement"], Figure) for cell in cells)
     return WITHOUT_LABELS.get(name, name) if agreeing and not labelled else name

@@ -8,20 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from qbench.records import Measurement
-from qbench.report.derive import not_timed
 from qbench.report.figures import Absent, Figure, Spread, Value, figure
 from qbench.report.join import Joined, evidence, sought, why_missing
-from qbench.stats import (
-    Interval,
-    Paired,
-    Ratios,
-    agreement,
-    paired,
-    ratio_by_round,
-    ratio_of_groups,
-    share_interval,
-    verdict,
-)
+from qbench.report.ratio import against_fp32, break_even
+from qbench.stats import Interval, Paired, Ratios, agreement, paired, share_interval, verdict
 from qbench.units import text
 
 LIMIT = -0.01  # accuracy may fall by one percentage point; the page states it
@@ -33,6 +23,7 @@ COMPARED = (
     "agreement",
     "size_ratio",
     "memory_ratio",
+    "instructions_ratio",
     "speedup",
     "ratio_spread",
     "break_even",
@@ -63,9 +54,10 @@ def compared_figures(
     figures |= own_ratio("memory_ratio", "peak_memory", own, base_own)
     answers, judgement = _answers(entry, base)
     figures |= answers
-    speed, ratios = _speed(entry, base)
+    figures |= own_ratio("instructions_ratio", "instructions", own, base_own)
+    speed, ratios = against_fp32(entry, base)
     figures |= speed
-    figures["break_even"] = _break_even(entry, own, figures["speedup"])
+    figures["break_even"] = break_even(entry, own, figures["speedup"])
     return figures, judgement, ratios
 
 
@@ -179,78 +171,3 @@ def _judged_without_labels(share: float, interval: Interval, reference: tuple[fl
     lost = text(1 - interval.low, "share")
     many = f"not proven that accuracy holds: no labels, and up to {lost} of answers changed"
     return Judgement("inconclusive", many)
-
-
-def _speed(entry: Joined, base: Joined) -> tuple[dict[str, Value], Ratios | None]:
-    own, other = entry.latency(), base.latency()
-    if not own or not other:
-        reason = not_timed(entry) if not own else f"fp32 was not timed: {not_timed(base)}"
-        return {"speedup": Absent(reason), "ratio_spread": Absent(reason)}, None
-    if not own.keys() & other.keys():
-        reason = "no round in which fp32 was timed as well"
-        return {"speedup": Absent(reason), "ratio_spread": Absent(reason)}, None
-    ratios = ratio_by_round(_samples(other), _samples(own))
-    lines = tuple(n for k, _ in ratios.by_round for n in (other[k][1], own[k][1]))
-    rounds = len(ratios.by_round)
-    spread: Value = Absent("one round has no spread")
-    if ratios.spread is not None:
-        spread = Figure(ratios.spread, "share", rounds, "rounds", lines, "whole")
-    return {
-        "speedup": figure(ratios.median, "ratio", rounds, "rounds", lines, ratios.interval),
-        "ratio_spread": spread,
-    }, ratios
-
-
-def over_float(entry: Joined, best: Joined) -> Value:
-    """Return the speed-up over the best float cell, inside the rounds that both were part of.
-
-    All engines of a model on a device take turns in the same rounds, so two engines are paired like two
-    techniques; cells without a common round are compared unpaired.
-    """
-    own, other = entry.latency(), best.latency()
-    if not own or not other:
-        best_untimed = f"the best float cell was not timed: {not_timed(best)}"
-        return Absent(best_untimed if own else not_timed(entry))
-    lines = tuple(n for _, n in (*other.values(), *own.values()))
-    if own.keys() & other.keys():
-        ratios = ratio_by_round(_samples(other), _samples(own))
-        return figure(ratios.median, "ratio", len(ratios.by_round), "rounds", lines, ratios.interval)
-    value, interval = ratio_of_groups(_samples(other), _samples(own))
-    return figure(value, "ratio", min(len(own), len(other)), "rounds", lines, interval)
-
-
-def _samples(rounds: Mapping[int, tuple[Measurement, int]]) -> dict[int, tuple[float, ...]]:
-    return {k: measurement.samples for k, (measurement, _) in rounds.items()}
-
-
-def _break_even(entry: Joined, own: Mapping[str, Value], speedup: Value) -> Value:
-    """Return examples until the cost is saved; a call saves latency * (speed-up - 1)."""
-    cost, latency = own["quantize_time"], own["latency"]
-    if isinstance(cost, Absent):
-        cost = own["prepare_time"]
-    for needed in (cost, latency, speedup):
-        if isinstance(needed, Absent):
-            return needed
-    if not (isinstance(cost, Figure) and isinstance(latency, Figure) and isinstance(speedup, Figure)):
-        raise TypeError("a value is neither a figure nor absent")
-    if speedup.value <= 1:
-        return Absent("never: it is not faster than fp32")
-    if speedup.low is None or speedup.high is None:
-        return Absent("one round cannot tell whether it is faster")
-    if speedup.low <= 1:
-        return Absent("it may not be faster at all, so it may never pay back")
-    batch = entry.case.scenario.batch if entry.case else 1
-
-    def examples(gain: float) -> float:
-        return cost.value / (latency.value * (gain - 1)) * batch
-
-    return Figure(
-        examples(speedup.value),
-        "1",
-        speedup.n,
-        "rounds",
-        cost.lines + speedup.lines,
-        speedup.interval,
-        examples(speedup.high),
-        examples(speedup.low),
-    )

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from qbench.cases import FakeQuant, Float
+from qbench.cases import Float
 from qbench.report.figures import Absent, Figure, Value, figure
-from qbench.report.join import Joined, Line, sought, why_missing, withheld
-from qbench.stats import (
-    Interval,
-    TooFew,
-    coefficient_of_variation,
-    mean_interval,
-    median,
-    percentile,
-    share_interval,
-)
+from qbench.report.join import Joined, Line, sought, why_missing
+from qbench.report.speed import cost_figures, not_timed, speed_figures
+from qbench.stats import Interval, mean_interval, median, share_interval
 from qbench.units import Unit
 
 # metric, unit, step that reports it: one number each, shown as it stands
 PLAIN: tuple[tuple[str, Unit, str], ...] = (
     ("sqnr", "dB", "score"),
     ("reference_error", "1", "score"),
+    ("simulated_error", "1", "score"),
+    ("native_difference", "1", "score"),
     ("low_bit_kernels", "1", "score"),
     ("other_kernels", "1", "score"),
     ("file_size", "B", "prepare"),
@@ -35,20 +30,25 @@ PLAIN: tuple[tuple[str, Unit, str], ...] = (
 COUNTED = frozenset({"file_size", "compressed_size", "low_bit_kernels", "other_kernels"})
 NOTHING_QUANTIZED = "this is fp32 itself, in which nothing is quantized"
 NOT_OF_FP32 = frozenset({"sqnr", "low_bit_kernels", "other_kernels", "quantize_time"})
-OVER_ALL_EXAMPLES = frozenset({"sqnr", "reference_error"})
+OVER_ALL_EXAMPLES = frozenset({"sqnr", "reference_error", "simulated_error", "native_difference"})
+NATIVE = "this ran on the device itself: nothing is emulated that could be compared with it"
+SILENT = {  # why a step that was measured says nothing of these
+    "simulated_error": "no simulated form of the same numbers was compared with it",
+    "native_agreement": NATIVE,
+    "native_difference": NATIVE,
+}
 
 
 def own_figures(entry: Joined) -> dict[str, Value]:
     """Return the figures of a cell that need no other cell."""
-    figures: dict[str, Value] = {"accuracy": _accuracy(entry), "kl_divergence": _divergence(entry)}
+    figures: dict[str, Value] = {"accuracy": _bits(entry, "correct"), "kl_divergence": _divergence(entry)}
     for metric, unit, step in PLAIN:
         figures[metric] = _plain(entry, metric, unit, step)
     figures["covered_ratio"] = _share(entry, "covered_weights", "covered_float", "ratio")
     figures["coverage"] = _share(entry, "covered_float", "model_float", "share")
     figures["coverage_macs"] = _share(entry, "covered_macs", "model_macs", "share")
-    figures |= _latency(entry)
-    figures["energy"] = _energy(entry)
-    return figures
+    figures["native_agreement"] = _bits(entry, "native_agreement")
+    return figures | speed_figures(entry) | cost_figures(entry)
 
 
 def _line(entry: Joined, step: str) -> Line | None:
@@ -59,7 +59,7 @@ def _plain(entry: Joined, metric: str, unit: Unit, step: str) -> Value:
     line = _line(entry, step)
     if line is not None and metric in NOT_OF_FP32 and entry.case is not None and entry.case.role == "fp32":
         return Absent(NOTHING_QUANTIZED)
-    found = sought(line, metric, why_missing(entry))
+    found = sought(line, metric, why_missing(entry), SILENT.get(metric, ""))
     if isinstance(found, Absent):
         if step == "deploy" and line is None:  # a simulated cell's score says why it was never deployed
             return Absent(not_timed(entry, metric))
@@ -77,8 +77,9 @@ def _plain(entry: Joined, metric: str, unit: Unit, step: str) -> Value:
     return figure(value, unit, len(samples), "measurements", (number,), between)
 
 
-def _accuracy(entry: Joined) -> Value:
-    found = sought(entry.score, "correct", why_missing(entry))
+def _bits(entry: Joined, metric: str) -> Value:
+    """Return the share of examples whose bit is set."""
+    found = sought(entry.score, metric, why_missing(entry), SILENT.get(metric, ""))
     if isinstance(found, Absent):
         return found
     measurement, number = found
@@ -110,67 +111,3 @@ def _share(entry: Joined, over: str, under: str, unit: Unit) -> Value:
     if whole <= 0:
         return Absent("no weight is covered, so there is nothing to compare")
     return Figure(median(top[0].samples) / whole, unit, 1, "file", (top[1],))
-
-
-def not_timed(entry: Joined, metric: str = "latency") -> str:
-    """Return why no round of this cell has the metric."""
-    for name in (metric, "latency"):
-        for line in (*entry.times.values(), entry.score):
-            reason = withheld(line, name)
-            if reason:
-                return reason
-    if isinstance(entry.artifact.state, FakeQuant):
-        return "simulated: its arithmetic runs in float, so this would be the speed of float kernels"
-    return why_missing(entry)
-
-
-def _latency(entry: Joined) -> dict[str, Value]:
-    rounds = entry.latency()
-    names = ("latency", "latency_p90", "latency_p99", "latency_variation")
-    if not rounds:
-        return dict.fromkeys(names, Absent(not_timed(entry)))
-    lines = tuple(number for _, number in rounds.values())
-    pooled = [sample for measurement, _ in rounds.values() for sample in measurement.samples]
-    grouped = max(measurement.group for measurement, _ in rounds.values())
-    middles = [median(measurement.samples) for measurement, _ in rounds.values()]
-    between = Interval(min(middles), max(middles), "range", len(rounds)) if len(rounds) > 1 else None
-    calls = "samples" if grouped > 1 else "calls"
-    # the median of the rounds' medians: pooled, a fast round would count more for having more calls
-    typical = figure(median(middles), "s", len(pooled), calls, lines, between)
-    figures: dict[str, Value] = {"latency": typical}
-    for name, p in (("latency_p90", 0.9), ("latency_p99", 0.99)):
-        found = percentile(pooled, p)
-        if grouped > 1:
-            figures[name] = Absent(f"calls were timed in groups of {grouped}, which hides single slow ones")
-        elif isinstance(found, TooFew):
-            figures[name] = Absent(found.reason)
-        else:
-            ends = [percentile(measurement.samples, p) for measurement, _ in rounds.values()]
-            fit = [end for end in ends if not isinstance(end, TooFew)]
-            whole = len(fit) == len(rounds) > 1  # a range that leaves rounds out would look too sure
-            figures[name] = (
-                figure(found, "s", len(pooled), calls, lines, Interval(min(fit), max(fit), "range", len(fit)))
-                if whole
-                else Figure(found, "s", len(pooled), calls, lines, "whole")
-            )
-    if len(pooled) > 1:
-        figures["latency_variation"] = Figure(
-            coefficient_of_variation(pooled), "share", len(pooled), calls, lines, "whole"
-        )
-    else:
-        figures["latency_variation"] = Absent("one call has no variation")
-    return figures
-
-
-def _energy(entry: Joined) -> Value:
-    samples: list[float] = []
-    lines: list[int] = []
-    for line in entry.times.values():
-        found = sought(line, "energy", "")
-        if not isinstance(found, Absent):
-            samples += found[0].samples
-            lines.append(found[1])
-    if not samples:
-        return Absent(not_timed(entry, "energy"))
-    between = Interval(min(samples), max(samples), "range", len(samples)) if len(samples) > 1 else None
-    return figure(median(samples), "J", len(samples), "windows", tuple(lines), between)

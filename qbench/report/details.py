@@ -7,7 +7,6 @@ from qbench.metrics import CATALOGUE
 from qbench.records import Session, find
 from qbench.report.cell import Cell
 from qbench.report.figures import FIGURES, SPREAD_WORDS, Absent, Figure
-from qbench.report.join import failed_elsewhere, first_line
 from qbench.report.recommend import Recommendation
 from qbench.report.tables import DASH, Column, Entry, Table, titled
 from qbench.stats import coefficient_of_variation, median
@@ -18,24 +17,26 @@ WITNESS_UNITS: dict[str, Unit] = {"involuntary_switches": "1", "steal": "s", "lo
 
 
 def detail_table(cell: Cell) -> Table:
-    """Return every figure of one cell with interval, count and lines, or the reason why there is none."""
+    """Return every figure of one cell with interval, count and lines; absent ones together by reason."""
     rows = []
+    absent: dict[str, list[str]] = {}
     for name, what in FIGURES.items():
         value = cell.figures[name]
         if isinstance(value, Absent):
-            none = Entry(DASH, "absent")
-            rows.append((Entry(what.head), none, Entry(value.reason, "absent"), none, none))
-        else:
-            counted = f"{value.n:,} {value.of}"
-            rows.append(
-                (
-                    Entry(what.head),
-                    Entry(str(value), figure=value),
-                    Entry(_between(value)),
-                    Entry(counted),
-                    Entry("", lines=value.lines),
-                )
+            absent.setdefault(value.reason, []).append(what.head)
+            continue
+        rows.append(
+            (
+                Entry(what.head),
+                Entry(str(value), figure=value),
+                Entry(_between(value)),
+                Entry(f"{value.n:,} {value.of}"),
+                Entry("", lines=value.lines),
             )
+        )
+    none = Entry(DASH, "absent")
+    for reason, names in absent.items():
+        rows.append((Entry(", ".join(names)), none, Entry(reason, "absent"), none, none))
     heads = ("figure", "value", "interval, or why there is none", "n", "lines")
     columns = tuple(Column(head, right=head == "value") for head in heads)
     return Table(titled(cell.name, cell.profile), columns, tuple(rows))
@@ -46,9 +47,11 @@ def _between(value: Figure) -> str:
 
 
 def rounds_table(cell: Cell) -> Table:
-    """Return every round: its median, its ratio to fp32 in the same round, and the witnesses of noise."""
+    """Return every round: its median, its speed over fp32 in the same round, and the witnesses of noise."""
     names = list(dict.fromkeys(name for found in cell.rounds for name, _ in found.witnesses))
-    heads = ["round", "median latency", "fp32 / this", *(name.replace("_", " ") for name in names), "lines"]
+    rate = any(found.unit == "1/s" for found in cell.rounds)
+    middle, against = ("median throughput", "this / fp32") if rate else ("median latency", "fp32 / this")
+    heads = ["round", middle, against, *(name.replace("_", " ") for name in names), "lines"]
     rows = []
     for found in cell.rounds:
         witnesses = dict(found.witnesses)
@@ -59,7 +62,9 @@ def rounds_table(cell: Cell) -> Table:
             for name in names
         )
         line = Entry("", lines=(found.line,))
-        rows.append((Entry(str(found.number)), Entry(text(found.latency, "s")), Entry(ratio), *seen, line))
+        rows.append(
+            (Entry(str(found.number)), Entry(text(found.middle, found.unit)), Entry(ratio), *seen, line)
+        )
     columns = tuple(Column(head, right=head != "lines") for head in heads)
     return Table("Rounds", columns, tuple(rows), empty="this cell was not timed")
 
@@ -104,17 +109,6 @@ def anchor_table(run: Run) -> Table:
     columns = tuple(Column(head, right=head in ("median", "varied by")) for head in heads)
     title = titled("The machine itself", run.session.profile)
     return Table(title, columns, tuple(rows), empty="no anchor was timed")
-
-
-def elsewhere_table(run: Run) -> Table:
-    """Return the failed steps that belong to no one cell."""
-    rows = tuple(
-        (Entry(name), Entry(failed.stage), Entry(first_line(failed.error)), Entry("", lines=(line.number,)))
-        for name, line, failed in failed_elsewhere(run)
-    )
-    heads = ("step", "stage", "reason", "lines")
-    title = titled("Failed, and of no one cell", run.session.profile)
-    return Table(title, tuple(Column(head) for head in heads), rows, empty="no step")
 
 
 def meanings_table() -> Table:

@@ -86,6 +86,12 @@ FIGURES: dict[str, Shown] = {
     for shown in (
         Shown("accuracy", "accuracy", "higher", "Share of examples whose first answer was right."),
         Shown(
+            "accuracy_over_seeds",
+            "over seeds",
+            "higher",
+            "Accuracy with other draws of calibration examples: the median of the seeds, and the range.",
+        ),
+        Shown(
             "accuracy_difference",
             "difference",
             "higher",
@@ -104,6 +110,14 @@ FIGURES: dict[str, Shown] = {
         Shown("kl_divergence", "KL", "lower", CATALOGUE["kl_divergence"].means + " The mean is shown."),
         _metric("sqnr", "SQNR"),
         _metric("reference_error", "reference error"),
+        _metric("simulated_error", "simulated error"),
+        Shown(
+            "native_agreement",
+            "as native",
+            "higher",
+            "Share of examples with the first answer that this file gives on the processor of the host.",
+        ),
+        _metric("native_difference", "native difference"),
         _metric("file_size", "size"),
         Shown("size_ratio", "size / fp32", "lower", "File size over that of fp32 on the same engine."),
         Shown(
@@ -148,22 +162,36 @@ FIGURES: dict[str, Shown] = {
             "Coefficient of variation of all calls: standard deviation over mean.",
         ),
         Shown(
+            "throughput",
+            "throughput",
+            "higher",
+            CATALOGUE["throughput"].means + " Median of the rounds' medians; the range is theirs.",
+        ),
+        Shown(
             "speedup",
             "speed-up",
             "higher",
-            "Latency of fp32 on the same engine over this cell's, inside each round; the median over rounds.",
+            "Latency of fp32 on the same engine over this cell's, inside each round; the median over rounds. "
+            "Where the streams are saturated, this cell's throughput over that of fp32.",
         ),
         Shown(
             "speedup_over_float",
             "over best float",
             "higher",
-            "Latency of the fastest float cell of any engine over this cell's, inside their common rounds.",
+            "The same against the fastest float cell of any engine, inside their common rounds.",
         ),
         Shown(
             "ratio_spread",
             "ratio spread",
             "lower",
             "Standard deviation over mean of the rounds' speed-ups: how steady the comparison was.",
+        ),
+        *(_metric(name, name.replace("_", " ")) for name in CATALOGUE if name.startswith("instructions")),
+        Shown(
+            "instructions_ratio",
+            "instr. / fp32",
+            "lower",
+            "Instructions of one call over those of fp32 on the same engine: a cost and no time.",
         ),
         _metric("load_time", "load"),
         _metric("first_inference", "first call"),

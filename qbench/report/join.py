@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
-from qbench.cases import Anchor, ArtifactSpec, Case, DataSpec
+from qbench.cases import Anchor, ArtifactSpec, Case, DataSpec, Hardware
 from qbench.records import Failed, Measured, Measurement, Record, Skipped, find
 from qbench.report.figures import Absent
 from qbench.store import Run
+
+NEVER = "the run ended before this was measured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +32,14 @@ class Joined:
     prepare: Line | None = None
     score: Line | None = None
     deploy: Line | None = None
+    count: Line | None = None
     times: dict[int, Line] = field(default_factory=dict)
     data: tuple[Line, ...] = ()  # of the evaluation and the calibration examples
 
     def lines(self) -> Iterator[Line]:
         """Yield all lines in the order of the work."""
-        yield from (line for line in (self.plan, *self.data, self.prepare, self.score, self.deploy) if line)
+        own = (self.prepare, self.score, self.deploy, self.count)
+        yield from (line for line in (self.plan, *self.data, *own) if line)
         yield from (self.times[k] for k in sorted(self.times))
 
     def failures(self) -> list[tuple[Line, Failed]]:
@@ -42,12 +47,18 @@ class Joined:
         outcomes = ((line, line.record.outcome) for line in self.lines())
         return [(line, outcome) for line, outcome in outcomes if isinstance(outcome, Failed)]
 
-    def latency(self) -> dict[int, tuple[Measurement, int]]:
-        """Return by round the latency of the rounds that ended, with its line."""
+    @property
+    def timed(self) -> Literal["latency", "throughput"]:
+        """Return the metric that tells this cell's speed in its scenario."""
+        saturated = self.case is not None and self.case.scenario.name == "saturated"
+        return "throughput" if saturated else "latency"
+
+    def speed(self) -> dict[int, tuple[Measurement, int]]:
+        """Return by round the samples of `timed`, of the rounds that ended, each with its line."""
         found = {}
         for k, line in sorted(self.times.items()):
             if isinstance(line.record.outcome, Measured):
-                measurement = find(line.record.outcome, "latency")
+                measurement = find(line.record.outcome, self.timed)
                 if measurement is not None and measurement.samples:
                     found[k] = (measurement, line.number)
         return found
@@ -78,9 +89,8 @@ def join(run: Run) -> list[Joined]:
         artifact, scored = case.deployment.artifact, (case.deployment, case.evaluation)
         plan = about("plan", case)
         if plan is not None and isinstance(plan.record.outcome, Skipped):
-            joined.append(
-                Joined(artifact=artifact, case=case, plan=plan)
-            )  # another engine's file is not this cell's
+            # another engine's file is not this cell's
+            joined.append(Joined(artifact=artifact, case=case, plan=plan))
             continue
         data = (about("data", case.evaluation), about("data", artifact.calibration))
         joined.append(
@@ -91,6 +101,7 @@ def join(run: Run) -> list[Joined]:
                 prepare=about("prepare", artifact),
                 score=about("score", scored),
                 deploy=about("deploy", case),
+                count=about("count", case),
                 times=times.get(case, {}),
                 data=tuple(line for line in data if line),
             )
@@ -114,17 +125,32 @@ def failed_elsewhere(run: Run) -> list[tuple[str, Line, Failed]]:
     return found
 
 
+def hardware_elsewhere(run: Run) -> list[tuple[Hardware, str, int]]:
+    """Return the hardware profiles that are not here: each with its reason and its line."""
+    found = []
+    for record, number in run.latest().values():
+        subject = record.step.subject
+        if isinstance(subject, Hardware) and isinstance(record.outcome, Skipped):
+            found.append((subject, record.outcome.reason, number))
+    return found
+
+
 def why_missing(entry: Joined) -> str:
     """Return why steps of this cell have no line: skipped, broken before, or the run ended."""
     if entry.plan is not None and isinstance(entry.plan.record.outcome, Skipped):
         return f"skipped: {entry.plan.record.outcome.reason}"
     for _, failed in entry.failures():
         return f"failed at {failed.stage}: {first_line(failed.error)}"
-    return "the run ended before this was measured"
+    return NEVER
 
 
-def sought(line: Line | None, metric: str, missing: str) -> tuple[Measurement, int] | Absent:
-    """Return a metric's measurement and its line, or the reason: withheld, skipped, failed, `missing`."""
+def sought(
+    line: Line | None, metric: str, missing: str, silent: str = ""
+) -> tuple[Measurement, int] | Absent:
+    """Return a metric's measurement and its line, or the reason: withheld, skipped, failed, `missing`.
+
+    `silent` is the reason where the step was measured and says nothing of this metric.
+    """
     if line is None:
         return Absent(missing)
     outcome = line.record.outcome
@@ -136,7 +162,7 @@ def sought(line: Line | None, metric: str, missing: str) -> tuple[Measurement, i
     if isinstance(outcome, Failed):
         return Absent(f"failed at {outcome.stage}: {first_line(outcome.error)}")
     reason = withheld(line, metric)
-    return Absent(reason or f"the {line.record.step.kind} step did not report it")
+    return Absent(reason or silent or f"the {line.record.step.kind} step did not report it")
 
 
 def withheld(line: Line | None, metric: str) -> str | None:

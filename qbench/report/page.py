@@ -15,7 +15,6 @@ from qbench.report.compare import LIMIT
 from qbench.report.details import (
     anchor_table,
     detail_table,
-    elsewhere_table,
     environment_table,
     evidence_table,
     meanings_table,
@@ -23,41 +22,41 @@ from qbench.report.details import (
     rounds_table,
 )
 from qbench.report.figures import Figure
+from qbench.report.outside import outside_tables
+from qbench.report.pictures import Site, pictures
 from qbench.report.recommend import PROFILES, recommend
+from qbench.report.seeds import seeds_table
 from qbench.report.select import UNSTEADY_CPU, UNSTEADY_OTHER, select
-from qbench.report.tables import (
-    Table,
-    failed_table,
-    matrix_table,
-    skipped_table,
-    verdict_table,
-    withheld_table,
-)
+from qbench.report.svg import HUES
+from qbench.report.tables import Table, matrix_table, ranges, verdict_table
 from qbench.report.writers import MARKS, MARKS_MEAN, cells_csv, escaped, grouped, markdown, plain
 from qbench.store import Run
 from qbench.units import text
 
+MANY = 4  # places: beyond, advice and matrices are folded, so that the verdict stays on one screen
 TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_report(run: Run, folder: Path) -> dict[str, Path]:
-    """Write `index.html`, `report.md` and `cells.csv`; return their paths by these names.
+    """Write `index.html`, `report.md`, `cells.csv` and `plots/*.svg`; return their paths by these names.
 
     Raises:
         CannotWrite: the folder or a file in it cannot be written. No file is ever half written.
     """
     cells = select(run)
     href = _relative(run.path, folder)
+    sites = pictures(cells)
     contents = {
-        "index.html": html(run, cells, href),
-        "report.md": report_markdown(run, cells),
+        "index.html": html(run, cells, href, sites),
+        "report.md": report_markdown(run, cells, sites),
         "cells.csv": cells_csv(cells, source_name(run.path)),
     }
+    contents |= {f"plots/{picture.slug}.svg": picture.file for site in sites for picture in site.pictures}
     return {name: _write(folder / name, content) for name, content in contents.items()}
 
 
-def html(run: Run, cells: Sequence[Cell], href: str) -> str:
-    """Return the page; `href` leads from it to the results file."""
+def html(run: Run, cells: Sequence[Cell], href: str, sites: Sequence[Site]) -> str:
+    """Return the page with these pictures; `href` leads from it to the results file."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -68,16 +67,22 @@ def html(run: Run, cells: Sequence[Cell], href: str) -> str:
         lstrip_blocks=True,
     )
     environment.filters["plain"] = plain
+    environment.filters["ranges"] = ranges
     groups = grouped(cells)
+    advice = [found for found in recommend(cells) if found.here]
     return environment.get_template("page.html.j2").render(
         run=run,
         session=run.session,
         profile_words=PROFILES.get(run.session.profile, f"{run.session.profile} profile"),
         verdict=verdict_table(cells),
-        recommendations=[(found, rejected_table(found)) for found in recommend(cells) if found.here],
+        recommendations=[(found, rejected_table(found)) for found in advice],
+        many=len(advice) > MANY,
+        sites=sites,
+        hues=HUES,
+        seeds=seeds_table(cells),
         matrices=[(matrix_table(group), speed_bars(group)) for group in groups],
         details=[(cell, detail_table(cell), rounds_table(cell), evidence_table(cell)) for cell in cells],
-        outside=[skipped_table(cells), failed_table(cells), elsewhere_table(run), withheld_table(cells)],
+        outside=outside_tables(run, cells),
         machine=[environment_table(run.session), anchor_table(run)],
         meanings=meanings_table(),
         method=method(run, cells),
@@ -88,7 +93,7 @@ def html(run: Run, cells: Sequence[Cell], href: str) -> str:
     )
 
 
-def report_markdown(run: Run, cells: Sequence[Cell]) -> str:
+def report_markdown(run: Run, cells: Sequence[Cell], sites: Sequence[Site]) -> str:
     """Return the same report as Markdown."""
     where = source_name(run.path)
 
@@ -109,9 +114,13 @@ def report_markdown(run: Run, cells: Sequence[Cell]) -> str:
         parts += [f"**{escaped(found.place)}: {escaped(found.headline)}.**", ""]
         parts += [f"- {escaped(words)}" for words in (found.gains, found.loses, found.sure, found.break_even)]
         parts += ["", *tables(rejected_table(found))]
+    parts += ["## Pictures", ""] if sites else []
+    for picture in (picture for site in sites for picture in site.pictures):
+        parts += [f"![{escaped(picture.told)}](plots/{picture.slug}.svg)", ""]
     parts += ["## Matrix", "", *tables(*(matrix_table(group) for group in grouped(cells))), MARKS_MEAN, ""]
-    parts += ["## Skipped, failed, withheld", ""]
-    parts += tables(skipped_table(cells), failed_table(cells), elsewhere_table(run), withheld_table(cells))
+    seeds = seeds_table(cells)
+    parts += tables(seeds) if seeds.rows else []
+    parts += ["## Skipped, failed, withheld", "", *tables(*outside_tables(run, cells))]
     parts += ["## Environment", "", *tables(environment_table(run.session), anchor_table(run))]
     parts += ["## How it was measured", "", *(f"- {escaped(words)}" for words in method(run, cells)), ""]
     parts += tables(meanings_table())
@@ -139,7 +148,30 @@ def method(run: Run, cells: Sequence[Cell]) -> list[str]:
         "float cell of any engine.",
         "Differences of accuracy pair the same examples one by one; where the data ids differ there is none.",
         "What is absent has a reason. Simulated and collapsed cells have no speed.",
+        *_method_of_places(cells),
     ]
+
+
+def _method_of_places(cells: Sequence[Cell]) -> list[str]:
+    """Return the rules of the places that this run has, beyond one stream on the device itself."""
+    places = {cell.group for cell in cells if cell.group}
+    found = []
+    if any(place.scenario.name == "saturated" for place in places):
+        found.append(
+            "Saturated: all streams call without a pause, and the examples a second are taken in slices of "
+            "the window. Nobody's wait is measured there, and no throughput is computed from a latency."
+        )
+    if any(place.emulated for place in places):
+        found.append(
+            "Emulated: answers and counts of instructions are those of the device, times are not, so none is "
+            "shown and nothing is recommended by one."
+        )
+    if any(cell.seed_of for cell in cells):
+        found.append(
+            "Further calibration seeds are scored and not timed; the median and the range of accuracy over "
+            "all seeds stand beside the matrix."
+        )
+    return found
 
 
 def speed_bars(cells: Sequence[Cell]) -> dict[int, dict[str, float]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from qbench.report.cell import Cell, Group
+from qbench.report.cell import Cell, Group, pace_of
 from qbench.report.figures import SPREAD_WORDS, Absent, Figure, Value
 
 PROFILES = {
@@ -15,6 +15,7 @@ PROFILES = {
     "gate": "gate profile: 12 rounds of 1 s, one thread",
     "rigorous": "rigorous profile: 12 rounds of 10 s",
 }
+EMULATED_ONLY = "Emulated: accuracy and instructions only"
 BARS = (("speedup", "fp32 on the same engine"), ("speedup_over_float", "the best float cell"))
 
 
@@ -22,8 +23,8 @@ BARS = (("speedup", "fp32 on the same engine"), ("speedup_over_float", "the best
 class Recommendation:
     """The verdict on one model on one device."""
 
-    place: str
-    kind: Literal["technique", "float", "nothing"]
+    group: Group
+    kind: Literal["technique", "float", "nothing", "emulated"]
     ship: Cell | None
     headline: str
     gains: str
@@ -32,6 +33,11 @@ class Recommendation:
     break_even: str
     rejected: tuple[tuple[Cell, str], ...]  # every other cell that was a candidate, and why not
     here: bool = True  # False: every cell was skipped, so there is nothing to advise
+
+    @property
+    def place(self) -> str:
+        """The words for where this holds."""
+        return str(self.group)
 
     @property
     def sentence(self) -> str:
@@ -43,9 +49,12 @@ def recommend(cells: Sequence[Cell]) -> tuple[Recommendation, ...]:
     """Return a recommendation per group of cells that compete, in the order of the run."""
     groups: dict[Group, list[Cell]] = {}
     for cell in cells:
-        if cell.group is not None:
+        if cell.group is not None and cell.seed_of is None:
             groups.setdefault(cell.group, []).append(cell)
-    return tuple(_of_group(group) for group in groups.values())
+    return tuple(
+        _emulated(place, group) if place.emulated else _of_group(place, group)
+        for place, group in groups.items()
+    )
 
 
 def absent_place(cells: Sequence[Cell]) -> bool:
@@ -100,20 +109,53 @@ def _not_faster(value: Value, against: str) -> str | None:
     return None
 
 
-def _of_group(group: list[Cell]) -> Recommendation:
+def _emulated(place: Group, group: list[Cell]) -> Recommendation:
+    """An emulator has no speed, so nothing is shipped: what its answers and instructions say is told."""
+    fit = [
+        (value.value, cell.number, cell)
+        for cell in group
+        if cell.role == "technique"
+        and cell.status == "measured"
+        and cell.judgement.outcome not in ("fail", "incomparable")
+        and isinstance(value := cell.figures["instructions_ratio"], Figure)
+    ]
+    least = min(fit)[2] if fit else None
+    absent = absent_place(group)
+    gains = "No technique had its instructions counted with its accuracy held"
+    gains = _nothing(group) if absent else gains
+    loses = "Nothing is known of what is lost"
+    if least is not None:
+        instructions = least.figures["instructions_ratio"]
+        gains = f"Fewest instructions: {least.name}, {instructions} those of fp32 on the same engine"
+        loses = "It loses: " + _loss(least)
+    return Recommendation(
+        group=place,
+        kind="emulated",
+        ship=None,
+        headline=EMULATED_ONLY,
+        gains=gains,
+        loses=loses,
+        sure="Instructions are a cost and no time: measure on the device before shipping",
+        break_even="No break-even: nothing was timed",
+        rejected=(),
+        here=not absent,
+    )
+
+
+def _of_group(place: Group, group: list[Cell]) -> Recommendation:
     judged = [(cell, why_not(cell)) for cell in group if cell.role == "technique"]
     fit = [cell for cell, reason in judged if reason is None]
     if fit:
-        ship = min(fit, key=_latency)
+        ship = min(fit, key=_pace)
         slower = [(cell, f"slower than {ship.name}") for cell in fit if cell is not ship]
         refused = [(cell, reason) for cell, reason in judged if reason is not None]
-        return _technique(ship, tuple(slower + refused), _rivals(judged))
+        return _technique(place, ship, tuple(slower + refused), _rivals(judged))
     rejected = tuple((cell, reason) for cell, reason in judged if reason is not None)
     floats = [cell for cell in group if cell.role != "technique" and _float_can_ship(cell)]
     if floats:
-        return _float(min(floats, key=_latency), rejected)
+        return _float(place, min(floats, key=_pace), rejected)
     return Recommendation(
-        place=group[0].place,
+        group=place,
         kind="nothing",
         ship=None,
         headline="Nothing can be recommended",
@@ -141,23 +183,25 @@ def _rivals(judged: Sequence[tuple[Cell, object]]) -> int:
 def _float_can_ship(cell: Cell) -> bool:
     right = cell.status == "measured" and cell.judgement.outcome not in ("fail", "incomparable")
     steady = not cell.unstable or _wins_its_worst_round(cell)
-    return right and steady and isinstance(cell.figures["latency"], Figure)
+    return right and steady and pace_of(cell) is not None
 
 
-def _latency(cell: Cell) -> float:
-    value = cell.figures["latency"]
-    if isinstance(value, Absent):
+def _pace(cell: Cell) -> float:
+    pace = pace_of(cell)
+    if pace is None:
         raise ValueError(f"{cell.name} was not timed, so it cannot be ranked")
-    return value.value
+    return pace
 
 
-def _technique(ship: Cell, rejected: tuple[tuple[Cell, str], ...], candidates: int) -> Recommendation:
+def _technique(
+    place: Group, ship: Cell, rejected: tuple[tuple[Cell, str], ...], candidates: int
+) -> Recommendation:
     speed, over = ship.figures["speedup"], ship.figures["speedup_over_float"]
     gains = f"Gains: {speed} the speed of fp32 on the same engine ({_between(speed)})"
     if ship.baseline is None or ship.best_float != ship.baseline.name:
         gains += f" and {over} that of the best float, {ship.best_float} ({_between(over)})"
     return Recommendation(
-        place=ship.place,
+        group=place,
         kind="technique",
         ship=ship,
         headline=f"Ship {ship.name}",
@@ -169,7 +213,7 @@ def _technique(ship: Cell, rejected: tuple[tuple[Cell, str], ...], candidates: i
     )
 
 
-def _float(ship: Cell, rejected: tuple[tuple[Cell, str], ...]) -> Recommendation:
+def _float(place: Group, ship: Cell, rejected: tuple[tuple[Cell, str], ...]) -> Recommendation:
     own = ship.figures["speedup"]
     if isinstance(own, Figure):
         word = "Gains" if own.value > 1 else "Gains no speed"
@@ -179,7 +223,7 @@ def _float(ship: Cell, rejected: tuple[tuple[Cell, str], ...]) -> Recommendation
         gains, loses = "Gains: nothing over fp32, which it is", "Loses: nothing"
     why = "no technique is proven faster with its accuracy held" if rejected else "no technique was tried"
     return Recommendation(
-        place=ship.place,
+        group=place,
         kind="float",
         ship=ship,
         headline=f"Ship float: {ship.name}, because {why}",
@@ -210,6 +254,7 @@ def _loss(ship: Cell) -> str:
         losses.append(f"accuracy unknown, no labels; {same}")
     else:
         losses.append("accuracy unknown, because nothing here can judge the answers")
+    losses += [found.text for found in ship.verdicts if found.kind == "saturates"]
     for name, what in (("size_ratio", "file"), ("memory_ratio", "peak memory")):
         ratio = ship.figures[name]
         if isinstance(ratio, Figure) and ratio.value > 1:

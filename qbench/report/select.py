@@ -6,14 +6,17 @@ from dataclasses import replace
 
 from qbench.cases import Case
 from qbench.records import Measured, Skipped, Verdict, find
-from qbench.report.cell import Cell, Group, Reason, Round, Status
-from qbench.report.compare import Judgement, compared_figures, over_float, own_ratio, without_baseline
-from qbench.report.derive import not_timed, own_figures
+from qbench.report.cell import Cell, Group, Reason, Round, Status, pace_of
+from qbench.report.compare import Judgement, compared_figures, own_ratio, without_baseline
+from qbench.report.derive import own_figures
 from qbench.report.figures import FIGURES, Absent, Figure, Value
 from qbench.report.join import Joined, first_line, join, why_missing
+from qbench.report.ratio import over_float
+from qbench.report.seeds import over_seeds
+from qbench.report.speed import not_timed
 from qbench.stats import median
 from qbench.store import Run
-from qbench.units import text
+from qbench.units import Unit, text
 
 UNSTEADY_CPU, UNSTEADY_OTHER = 0.10, 0.025  # spread of the ratio inside the rounds (methodology, "Latency")
 NO_FLOAT: dict[str, Value] = {"file_size": Absent("no float cell was measured here")}
@@ -27,15 +30,16 @@ def select(run: Run) -> tuple[Cell, ...]:
     bases = [_baseline_of(entry, entries) for entry in entries]
     cells = [_cell(i, entries, own, bases[i], run.session.profile) for i in range(len(entries))]
     groups = dict.fromkeys(cell.group for cell in cells if cell.group)
-    best = {group: _least("latency", _floats(group, cells), cells) for group in groups}
+    best = {group: _fastest(_floats(group, cells), cells) for group in groups}
     small = {group: _least("file_size", _floats(group, cells), cells) for group in groups}
+    seeds = over_seeds(entries)
     finished: dict[int, Cell] = {}
     # baselines first, so that every technique points at the finished one
     for i in sorted(range(len(cells)), key=lambda i: bases[i] is not None):
         cell, base = cells[i], bases[i]
         against = best[cell.group] if cell.group else None
         smallest = small[cell.group] if cell.group else None
-        figures = dict(cell.figures)
+        figures = dict(cell.figures) | {"accuracy_over_seeds": seeds[i]}
         figures["speedup_over_float"] = _over(i, against, entries)
         floats = NO_FLOAT if smallest is None else own[smallest]
         figures |= own_ratio("size_over_float", "file_size", own[i], floats)
@@ -50,8 +54,8 @@ def select(run: Run) -> tuple[Cell, ...]:
 
 def _over(i: int, best: int | None, entries: list[Joined]) -> Value:
     if best is None:
-        timed = entries[i].latency()
-        return Absent("no float cell was timed here" if timed else not_timed(entries[i]))
+        entry = entries[i]
+        return Absent("no float cell was timed here" if entry.speed() else not_timed(entry, entry.timed))
     if best == i:
         return Absent("this is the fastest float cell itself")
     return over_float(entries[i], entries[best])
@@ -78,7 +82,16 @@ def _comparable(case: Case, base: Case) -> bool:
 
 def _group(case: Case) -> Group:
     place = case.deployment
-    return Group(place.artifact.model, place.device, place.threads, case.scenario, case.evaluation)
+    return Group(
+        place.artifact.model,
+        place.hardware,
+        place.reached,
+        place.device,
+        place.threads,
+        place.streams,
+        case.scenario,
+        case.evaluation,
+    )
 
 
 def _cell(
@@ -111,7 +124,7 @@ def _cell(
         reasons=reasons,
         figures=own | compared,
         judgement=judgement,
-        rounds=tuple(_round(entry, k, by_round.get(k)) for k in entry.latency()),
+        rounds=tuple(_round(entry, k, by_round.get(k)) for k in entry.speed()),
         verdicts=tuple(found + ([shaky] if shaky else [])),
         withheld=tuple((w, line.number) for line, outcome in measured for w in outcome.withheld),
         evidence=tuple((e, line.number) for line, outcome in measured for e in outcome.evidence),
@@ -139,12 +152,13 @@ def _status(entry: Joined) -> tuple[Status, tuple[Reason, ...]]:
 
 
 def _round(entry: Joined, k: int, ratio: float | None) -> Round:
-    measurement, number = entry.latency()[k]
+    measurement, number = entry.speed()[k]
     outcome = entry.times[k].record.outcome
     names = ("involuntary_switches", "steal", "load_average")
     found = ((name, find(outcome, name)) for name in names)
     witnesses = tuple((name, median(m.samples)) for name, m in found if m is not None and m.samples)
-    return Round(k, median(measurement.samples), number, ratio, witnesses)
+    unit: Unit = "1/s" if entry.timed == "throughput" else "s"
+    return Round(k, median(measurement.samples), unit, number, ratio, witnesses)
 
 
 def _unstable(entry: Joined, spread: Value, profile: str) -> Verdict | None:
@@ -172,6 +186,12 @@ def _floats(group: Group, cells: list[Cell]) -> list[int]:
         and cell.status == "measured"
         and cell.judgement.outcome not in ("fail", "incomparable")
     ]
+
+
+def _fastest(among: list[int], cells: list[Cell]) -> int | None:
+    """Return the cell with the least latency, or with the most throughput where that is measured."""
+    found = [(pace, i) for i in among if (pace := pace_of(cells[i])) is not None]
+    return min(found)[1] if found else None
 
 
 def _least(name: str, among: list[int], cells: list[Cell]) -> int | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from qbench.report.cell import Cell, told_without_labels
+from qbench.report.cell import Cell, told_here
 from qbench.report.figures import FIGURES, Absent, Figure, Value
 from qbench.report.recommend import Recommendation, recommend
 
@@ -69,6 +70,17 @@ def shown(value: Value, notes: Notes, tone: Tone = "neutral", more: Sequence[str
     return Entry(str(value), tone, sub, tuple(notes.number(text) for text in more), figure=value)
 
 
+def ranges(lines: Sequence[int]) -> str:
+    """Return line numbers as a reader takes them in: `9-11, 15`."""
+    spans: list[list[int]] = []
+    for line in sorted(set(lines)):
+        if spans and line == spans[-1][1] + 1:
+            spans[-1][1] = line
+        else:
+            spans.append([line, line])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
+
+
 # --- tones: green only where it is surely better than every float --------------------------------
 
 
@@ -121,31 +133,52 @@ def titled(title: str, profile: str) -> str:
     return f"{title} ({profile} profile)"
 
 
-def verdict_table(cells: Sequence[Cell]) -> Table:
-    """Return what to ship, one row per model and device."""
-    heads = ("where", "ship", "speed-up", "accuracy", "size", "how sure")
+def verdict_table(cells: Sequence[Cell], *, stacked: bool = False) -> Table:
+    """Return what to ship, one row a place; the places of one model stand together.
+
+    Where there are several models, the device that most places are on moves into the title. `stacked` puts
+    the place below its model, where a column of its own would have no room.
+    """
+    found = recommend(cells)
+    models = list(dict.fromkeys(str(advice.group.model) for advice in found))
+    sites = Counter(advice.group.site for advice in found)
+    usual = sites.most_common(1)[0][0] if len(models) > 1 else ""
+    apart = len(models) > 1 and not stacked
+    heads = (*["model"] * apart, "where", "ship", "speed-up", "accuracy", "size", "how sure")
     notes = Notes()
     rows = []
-    for found in recommend(cells):
-        cell = found.ship
-        if cell is None:
-            reason = notes.number(found.gains)
-            rows.append((Entry(found.place), *(Entry(DASH, "absent", notes=(reason,)) for _ in heads[1:])))
-            continue
-        rows.append(
-            (
-                Entry(found.place),
-                Entry(cell.technique, sub=cell.engine, cell=cell.number),
-                shown(cell.figures["speedup"], notes, speed_tone(cell)),
-                shown(cell.figures["accuracy_difference"], notes, accuracy_tone(cell)),
-                shown(cell.figures["size_ratio"], notes, size_tone(cell)),
-                _sureness(found),
-            )
-        )
-    columns = tuple(Column(head, right=head in heads[2:5]) for head in heads)
-    profile = cells[0].profile if cells else "no"
+    for advice in sorted(found, key=lambda advice: models.index(str(advice.group.model))):
+        place = advice.group
+        where: tuple[Entry, ...] = (Entry(str(place)),)
+        if len(models) > 1:
+            at = Entry(place.asked) if place.site == usual else Entry(place.site, sub=place.asked)
+            below = ", ".join(word for word in (at.text, at.sub) if word)
+            where = (Entry(str(place.model)), at) if apart else (Entry(str(place.model), sub=below),)
+        rows.append((*where, *_shipped(advice, notes)))
+    columns = tuple(Column(head, right=head in ("speed-up", "accuracy", "size")) for head in heads)
+    title = titled(
+        f"What to ship on {usual}" if usual else "What to ship", cells[0].profile if cells else "no"
+    )
     nothing = "nothing was measured, so nothing can be recommended"
-    return Table(titled("What to ship", profile), columns, tuple(rows), tuple(notes.texts), nothing)
+    return Table(title, columns, tuple(rows), tuple(notes.texts), nothing)
+
+
+def _shipped(advice: Recommendation, notes: Notes) -> tuple[Entry, ...]:
+    """Return one place's verdict: what to ship, speed-up, accuracy, size, how sure."""
+    cell = advice.ship
+    if cell is None:
+        emulated = advice.kind == "emulated" and advice.here
+        note = (notes.number(advice.gains),)
+        none = Entry(DASH, "absent", notes=note)
+        told = Entry("emulated", sub="accuracy and instructions only", notes=note) if emulated else none
+        return told, none, none, none, none
+    return (
+        Entry(cell.technique, sub=cell.engine, cell=cell.number),
+        shown(cell.figures["speedup"], notes, speed_tone(cell)),
+        shown(cell.figures["accuracy_difference"], notes, accuracy_tone(cell)),
+        shown(cell.figures["size_ratio"], notes, size_tone(cell)),
+        _sureness(advice),
+    )
 
 
 def _sureness(found: Recommendation) -> Entry:
@@ -174,8 +207,12 @@ MATRIX: tuple[tuple[str, Callable[[Cell], Tone], bool], ...] = (
 
 
 def matrix_table(cells: Sequence[Cell]) -> Table:
-    """Return every cell with its main figures; a column that does not vary moves into the title."""
+    """Return every cell with its main figures; a column that does not vary moves into the title.
+
+    Further calibration seeds stand in a table of their own (`seeds_table`).
+    """
     notes = Notes()
+    cells = [cell for cell in cells if cell.seed_of is None]
     where = list(dict.fromkeys(cell.place for cell in cells))
     engines = len({cell.engine for cell in cells}) > 1
     columns = [Column("technique")]
@@ -184,7 +221,7 @@ def matrix_table(cells: Sequence[Cell]) -> Table:
     if engines:
         columns.append(Column("engine"))
     columns.append(Column("status", wide=True))
-    told = [(told_without_labels(name, cells), tone, wide) for name, tone, wide in MATRIX]
+    told = [(told_here(name, cells), tone, wide) for name, tone, wide in MATRIX]
     columns += [Column(FIGURES[name].head, True, wide) for name, _, wide in told]
     rows = []
     for cell in cells:
@@ -210,7 +247,9 @@ def _cautions(cell: Cell, name: str) -> list[str]:
         slower = isinstance(over, Figure) and over.high is not None and over.high < 1 and cell.role != "fp32"
         found = [f"slower than the best float cell, {cell.best_float}"] if slower else []
         return [*found, f"unstable: {cell.unstable}"] if cell.unstable else found
-    if name == "latency":
+    if name in ("accuracy", "agreement"):
+        return [f"saturates: {found.text}" for found in cell.verdicts if found.kind == "saturates"]
+    if name in ("latency", "throughput"):
         return [f"not steady: {found.text}" for found in cell.verdicts if found.kind == "not_steady"]
     if name == "accuracy_difference" and isinstance(cell.figures[name], Figure):
         return [] if cell.judgement.outcome == "pass" else [cell.judgement.text]
@@ -226,57 +265,3 @@ def _status(cell: Cell, notes: Notes) -> Entry:
 
 def _full(stage: str, words: str) -> str:
     return f"skipped: {words}" if stage == "plan" else f"{stage}: {words}"
-
-
-def skipped_table(cells: Sequence[Cell]) -> Table:
-    """Return the cells that cannot run here, and why."""
-    return _reasons("Skipped: known before the run not to be able to run here", "skipped", cells)
-
-
-def failed_table(cells: Sequence[Cell]) -> Table:
-    """Return the cells that broke, at which stage and with what words; collapsed ones stand here as well."""
-    return _reasons("Failed or collapsed", "failed collapsed", cells)
-
-
-def _reasons(title: str, statuses: str, cells: Sequence[Cell]) -> Table:
-    rows = tuple(
-        (
-            Entry(cell.name, cell=cell.number),
-            Entry(cell.place),
-            Entry(reason.stage),
-            Entry(reason.text),
-            Entry("", lines=(reason.line,)),
-        )
-        for cell in cells
-        if cell.status in statuses.split()
-        for reason in cell.reasons
-    )
-    heads = ("cell", "where", "stage", "reason", "lines")
-    profile = cells[0].profile if cells else "no"
-    return Table(titled(title, profile), tuple(Column(head) for head in heads), rows, empty="no cell")
-
-
-def withheld_table(cells: Sequence[Cell]) -> Table:
-    """Return the figures that would mislead or cannot be measured, each reason once with its cells."""
-    found: dict[tuple[str, str], dict[str, list[int]]] = {}
-    for cell in cells:
-        for item, line in cell.withheld:
-            found.setdefault((item.metric, item.reason), {}).setdefault(cell.name, []).append(line)
-        for name in ("latency_p90", "latency_p99"):
-            value, latency = cell.figures[name], cell.figures["latency"]
-            if isinstance(value, Absent) and isinstance(latency, Figure):
-                found.setdefault((FIGURES[name].head, value.reason), {}).setdefault(cell.name, []).extend(
-                    latency.lines
-                )
-    rows = tuple(
-        (
-            Entry(metric.replace("_", " ")),
-            Entry(reason),
-            Entry(", ".join(names)),
-            Entry("", lines=tuple(dict.fromkeys(line for lines in names.values() for line in lines))),
-        )
-        for (metric, reason), names in found.items()
-    )
-    columns = (Column("figure"), Column("reason"), Column("cells"), Column("lines"))
-    profile = cells[0].profile if cells else "no"
-    return Table(titled("Withheld", profile), columns, rows, empty="no figure")

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from qbench.report.brief import brief_table
 from qbench.report.cell import Cell
 from qbench.report.figures import FIGURES, Absent
+from qbench.report.join import hardware_elsewhere
 from qbench.report.recommend import absent_place, recommend
 from qbench.report.select import select
-from qbench.report.tables import Entry, Table, verdict_table
+from qbench.report.tables import Entry, Table, ranges, verdict_table
 from qbench.store import Run
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ MARKS = {"good": "\N{CHECK MARK} ", "bad": "\N{BALLOT X} "}  # never colour alon
 MARKS_MEAN = f"{MARKS['good']}better than float, {MARKS['bad']}worse; unmarked: too close, or unstable"
 STYLES = {"good": "green", "bad": "red", "absent": "dim", "neutral": ""}
 LONGEST = 16  # letters of a word that still gets a line to itself
+FEW = 6  # places whose tables a terminal shows one after the other
+STACKED = 90  # columns of the terminal below which the engine stands under its technique
 NARROW = 110  # columns of the terminal below which the wide ones are left out
 ASCII = str.maketrans(
     {
@@ -42,7 +45,11 @@ HEADS = (
     "role",
     "engine",
     "device",
+    "hardware",
+    "reached",
     "threads",
+    "streams",
+    "scenario",
     "batch",
     "profile",
     "status",
@@ -63,26 +70,60 @@ RAW_UNITS = {"ratio": "1", "share": "1", "points": "1", "width": "1"}  # the CSV
 
 
 def print_summary(run: Run, console: Console) -> None:
-    """Print what was measured, then the verdict and one recommendation per model and device."""
+    """Print what was measured, then the verdict and one recommendation per model and device.
+
+    A run of many places would bury its verdict: then only the main ones have their table, each
+    recommendation is its headline, and the page has the rest.
+    """
     cells = select(run)
-    for group in grouped(cells):
-        print_table(brief_table(group), console)
+    groups = grouped(cells)
+    told = main_places(groups)
+    narrow = console.width < STACKED
+    for group in told:
+        print_table(brief_table(group, stacked=narrow), console)
     skipped = sum(cell.status == "skipped" for cell in cells)
     if skipped:
         _say(f"{skipped} cells cannot run here: the report and `qbench plan` say why.", console)
+    elsewhere = hardware_elsewhere(run)
+    if elsewhere:
+        _say(f"Not here: {', '.join(found.name for found, _, _ in elsewhere)}. The report says why.", console)
     console.print()
-    print_table(verdict_table(cells), console)
+    print_table(verdict_table(cells, stacked=narrow), console)
+    few = len(told) == len(groups)
     for found in recommend(cells):
-        if found.here:
+        if found.here and few:
             _say(found.sentence, console)
+    if not few:
+        _say(
+            f"The report has the figures of all {len(groups)} places, its pictures, and what each "
+            "recommendation gains and loses.",
+            console,
+        )
     if run.session.profile == "quick":
         _say("quick profile: a first look; --profile standard measures longer.", console)
 
 
+def main_places(groups: list[list[Cell]]) -> list[list[Cell]]:
+    """Return the places whose figures the terminal shows: all of a few, else each model's first one.
+
+    Where even those are many, none: the verdict alone is read.
+    """
+    if len(groups) <= FEW:
+        return groups
+    first: dict[str, list[Cell]] = {}
+    for group in groups:
+        first.setdefault(group[0].model, group)
+    return list(first.values()) if len(first) <= FEW // 2 else []
+
+
 def grouped(cells: Sequence[Cell]) -> list[list[Cell]]:
-    """Return the cells by place, skipped ones last; places that are not here at all are left out."""
+    """Return the cells by place, skipped ones last, without further calibration seeds.
+
+    Places that are not here at all are left out.
+    """
     places: dict[str, list[Cell]] = {}
-    for cell in sorted(cells, key=lambda cell: cell.status == "skipped"):
+    told = [cell for cell in cells if cell.seed_of is None]
+    for cell in sorted(told, key=lambda cell: cell.status == "skipped"):
         places.setdefault(cell.place, []).append(cell)
     return [group for group in places.values() if not absent_place(group)]
 
@@ -137,7 +178,7 @@ def _rich(entry: Entry, used: list[int], console: Console) -> Text:
     words = MARKS.get(entry.tone, "") + entry.text + "".join(f" [{used.index(n) + 1}]" for n in entry.notes)
     found = Text(_fit(words, console), style=STYLES[entry.tone])
     if entry.lines:
-        found.append(" ".join(map(str, entry.lines)))
+        found.append(ranges(entry.lines))
     if entry.sub:
         found.append("\n" + _fit(entry.sub, console), style="dim")
     return found
@@ -180,7 +221,7 @@ def _markdown(entry: Entry, where: str) -> str:
     words = MARKS.get(entry.tone, "") + escaped(entry.text)
     words += "".join(f" [{n}]" for n in entry.notes)
     if entry.lines:
-        words += "`" + where.replace("`", "'") + ":" + ",".join(map(str, entry.lines)) + "`"
+        words += "`" + where.replace("`", "'") + ":" + ranges(entry.lines) + "`"
     return words + (f"<br>{escaped(entry.sub)}" if entry.sub else "")
 
 
@@ -190,14 +231,22 @@ def escaped(words: str) -> str:
     return re.sub(r"([\\|`*_\[\]~])", r"\\\1", safe)
 
 
+def _place(cell: Cell) -> tuple[object, ...]:
+    """Return hardware, reached, threads, streams, scenario and batch."""
+    if cell.case is None:
+        return ("unknown",) * 6
+    at, how = cell.case.deployment, cell.case.scenario
+    hardware = at.hardware or "not recorded"
+    return hardware, at.reached, at.threads, at.streams, how.name, how.batch
+
+
 def cells_csv(cells: Sequence[Cell], where: str) -> str:
     """Return every figure of every cell, one a line, raw in SI units, or the reason why it is absent."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(HEADS)
     for cell in cells:
-        known = cell.case
-        place = (known.deployment.threads, known.scenario.batch) if known else ("unknown", "unknown")
+        place = _place(cell)
         why = "; ".join(f"{reason.stage}: {reason.text}" for reason in cell.reasons) or "as planned"
         status = "unstable" if cell.unstable and cell.status == "measured" else cell.status
         names = (cell.model, cell.technique, cell.role, cell.engine, cell.device)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from qbench.cases import Choice
-from qbench.errors import BadParameter, QbenchError, UnknownName
+from qbench.data.base import DATASETS, Dataset
+from qbench.errors import BadFile, BadParameter, QbenchError, UnknownName
+from qbench.folders import data_variable
 from qbench.models.base import MODELS, Model
 from qbench.models.file import SUFFIX, OnnxFile
 from qbench.registry import Registry, did_you_mean
@@ -66,6 +70,28 @@ def _made(registry: Registry[type[P]], choice: Choice) -> P:
         raise BadParameter(
             f"{registry.kind} {choice}: {error}", fix="see its parameters with `qbench list`"
         ) from error
+
+
+def place_data(named: str) -> None:
+    """Take `NAME=PATH`: where a data set's files lie, for this process and every worker that it starts.
+
+    Raises:
+        BadParameter: it is not of that form, or the data set is made and read from no file.
+        UnknownName: there is no such data set.
+        BadFile: there is nothing at the path.
+    """
+    name, _, path = named.partition("=")
+    if not name or not path:
+        raise BadParameter(f"--data {named!r} is no NAME=PATH", fix="write --data cifar10=PATH")
+    if DATASETS[name].content is Dataset.content:
+        from_files = [each for each in DATASETS if DATASETS[each].content is not Dataset.content]
+        raise BadParameter(
+            f"--data {named}: the data set {name} is made by qbench and read from no file",
+            fix=f"name one that is read from files: {', '.join(from_files)}",
+        )
+    if not Path(path).expanduser().exists():
+        raise BadFile(f"--data {named}: there is no {path}", fix="name the folder that holds the data set")
+    os.environ[data_variable(name)] = str(Path(path).expanduser().absolute())
 
 
 @contextmanager

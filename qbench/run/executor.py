@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from qbench.cases import Anchor, ArtifactSpec, Case, DataSpec, Step, key
+from qbench.cases import ArtifactSpec, Case, DataSpec, Step, key
 from qbench.formats import cache
 from qbench.records import Evidence, Failed, Measured, Outcome, Record, Skipped, find
+from qbench.run import agenda
 from qbench.run.host import now_utc
-from qbench.run.launch import Workers, ask_fresh
+from qbench.run.launch import Workers, ask_counting, ask_fresh
 from qbench.run.plan import Plan
-from qbench.run.protocol import Baseline, Limits, StepRequest, Timing
+from qbench.run.protocol import Baseline, Limits, Reply, StepRequest, Timing
 from qbench.run.steps.score import logits_file
 from qbench.run.way import makers
 from qbench.store import Store
@@ -23,6 +24,7 @@ from qbench.tasks.base import folder_of
 # What a fork server has imported before the first child: what its steps need, and nothing more.
 DATA = ("numpy",)
 EXPECTED = "expected to collapse"
+FORKED = ("data", "prepare", "score", "time", "anchor")  # the others have an interpreter of their own
 
 
 class Watcher(Protocol):
@@ -75,8 +77,10 @@ class Executor:
         """Do all steps that are not done; `earlier` are the outcomes of a resumed run, by step key."""
         start = time.perf_counter()
         self._outcomes |= earlier
-        first = self._once()
-        rounds = [self._round(number) for number in range(self._plan.profile.rounds)]
+        first = agenda.once(self._plan)
+        rounds = [
+            agenda.one_round(self._plan, number, self._order) for number in range(self._plan.profile.rounds)
+        ]
         self._watcher.planned([*first, *(step for steps in rounds for step in steps)])
         self._known_before(earlier)
         self._warm_servers()
@@ -93,44 +97,9 @@ class Executor:
         self.tally.wall_s = time.perf_counter() - start
         return self.tally
 
-    # --- which steps there are ---------------------------------------------------------------------
-
-    def _once(self) -> list[Step]:
-        """Return what is done once: data, artifacts, scores (the float baseline first), deployments."""
-        cells = sorted(self._plan.cells, key=lambda case: case.role != "fp32")
-        data = dict.fromkeys(
-            spec
-            for case in cells
-            for spec in (
-                case.evaluation,
-                *(h.calibration for h in case.deployment.artifact.way if h.calibration),
-            )
-        )
-        artifacts = dict.fromkeys(case.deployment.artifact for case in cells)
-        deployed = {(case.deployment, case.evaluation): case for case in reversed(cells)}
-        cases = [case for case in cells if deployed[case.deployment, case.evaluation] is case]
-        timed = [case for case in cells if case.scenario.name != "scored"]
-        return [
-            *(Step("data", spec) for spec in data),
-            *(Step("prepare", spec) for spec in artifacts),
-            *(Step("score", case) for case in cases),
-            *(Step("deploy", case) for case in timed),
-        ]
-
-    def _round(self, number: int) -> list[Step]:
-        """Return one round of every group: all its cells and the anchor, in a new random order."""
-        steps = []
-        for (_, device), cells in self._plan.groups.items():
-            group = [Step("time", case, number) for case in cells] + [Step("anchor", Anchor(device), number)]
-            self._order.shuffle(group)
-            steps += group
-        return list(dict.fromkeys(steps))
-
     def _known_before(self, earlier: dict[str, Outcome]) -> None:
-        """Write what the plan says of every cell, so that none can vanish: that it runs, or why not."""
-        planned: list[tuple[Case, Outcome]] = [(case, Measured(())) for case in self._plan.cells]
-        for case, outcome in [*planned, *((skip.case, Skipped(skip.reason)) for skip in self._plan.skips)]:
-            step = Step("plan", case)
+        """Write what the plan says, so that no cell can vanish: that it runs, or why not."""
+        for step, outcome in agenda.known(self._plan):
             if step.key not in earlier:
                 self._write(Record(step, outcome, self._session, now_utc(), 0.0))
 
@@ -146,11 +115,7 @@ class Executor:
             return
         self._watcher.started(step)
         started, start = now_utc(), time.perf_counter()
-        request = self._request(step)
-        if step.kind == "deploy":
-            reply = ask_fresh(request)
-        else:
-            reply = self._workers.get(self._preload(step)).ask(request)
+        reply = self._ask(step, self._request(step))
         assert isinstance(reply.result, (Measured, Failed))
         outcome = self._with_expectation(step, reply.result)
         self._write(
@@ -161,6 +126,16 @@ class Executor:
         self.tally.steps += 1
         self.tally.busy_s += reply.busy_s
         self._watcher.ended(step, outcome)
+
+    def _ask(self, step: Step, request: StepRequest) -> Reply:
+        """Have it done where its case lives: in a fork of a server, or in an interpreter of its own."""
+        target = self._plan.target(step.subject) if isinstance(step.subject, Case) else None
+        prefix = target.prefix if target else ()
+        if step.kind == "count" and target:
+            return ask_counting(request, target.counter)
+        if step.kind == "deploy":
+            return ask_fresh(request, prefix)
+        return self._workers.get(self._preload(step), prefix).ask(request)
 
     def _write(self, record: Record) -> None:
         self._store.append(record)
@@ -208,6 +183,8 @@ class Executor:
         if step.kind == "score" or not ready:
             return not ready
         scored = self._outcomes.get(Step("score", case).key)
+        if step.kind == "count":
+            return not isinstance(scored, Measured)
         if not isinstance(scored, Measured) or any(w.metric == "latency" for w in scored.withheld):
             return True
         if case.deployment.artifact.state.kind == "fake_quant":  # whatever its score says
@@ -229,6 +206,7 @@ class Executor:
             Timing(profile.window_s, profile.warmup_cap_s),
             self._limits,
             self._session,
+            twin=self._twin(step.subject) if step.kind == "score" and isinstance(step.subject, Case) else "",
         )
 
     def _data_ids(self, step: Step) -> tuple[tuple[str, str], ...]:
@@ -253,6 +231,20 @@ class Executor:
                 return Baseline(str(logits_file(other.deployment, _fact(scored, "data id"))), accuracy)
         return None
 
+    def _twin(self, case: Case) -> str:
+        """Return where the answers of the same file on this host's own processor are; "": there are none.
+
+        They hold the same examples first: an emulated device takes fewer of the same split, from its start.
+        """
+        for other in self._plan.cells if case.deployment.reached == "emulated" else ():
+            own, there = case.deployment, other.deployment
+            same = (own.artifact, own.backend) == (there.artifact, there.backend)
+            examples = replace(other.evaluation, count=case.evaluation.count) == case.evaluation
+            scored = self._outcomes.get(Step("score", other).key)
+            if same and examples and there.reached == "native" and isinstance(scored, Measured):
+                return str(logits_file(there, _fact(scored, "data id")))
+        return ""
+
     def _preload(self, step: Step) -> tuple[str, ...]:
         if isinstance(step.subject, Case):
             return (step.subject.deployment.backend,)
@@ -260,16 +252,15 @@ class Executor:
 
     def _warm_servers(self) -> None:
         """Start every fork server that will be needed; they import while the first steps run."""
-        steps = [step for step in self._once() if step.kind != "deploy" and not self._finished(step)]
-        for preload in dict.fromkeys(self._preload(step) for step in steps):
-            self._workers.get(preload)
+        steps = [step for step in agenda.once(self._plan) if step.kind in FORKED and not self._finished(step)]
+        for step in steps:
+            if not (isinstance(step.subject, Case) and step.subject.deployment.reached == "emulated"):
+                self._workers.get(self._preload(step))  # an emulated one would import beside what is measured
 
 
 def _same_place(case: Case, other: Case) -> bool:
-    def place(one: Case) -> tuple[object, ...]:
-        return one.deployment.artifact.model, one.deployment.backend, one.deployment.device, one.evaluation
-
-    return place(case) == place(other)
+    """Tell whether the two differ in nothing but the file."""
+    return case.evaluation == other.evaluation and case.deployment.differs_in_file_only(other.deployment)
 
 
 def _collapsed(outcome: Outcome) -> bool:

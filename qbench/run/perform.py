@@ -11,6 +11,7 @@ from qbench.codec import refuse_unstorable
 from qbench.errors import QbenchError
 from qbench.records import Failed, Measured, Measurement
 from qbench.run.protocol import ProbeRequest, StepRequest, Trace
+from qbench.run.steps.count import count
 from qbench.run.steps.data import make_data
 from qbench.run.steps.deploy import deploy
 from qbench.run.steps.prepare import prepare
@@ -24,6 +25,7 @@ STEPS: dict[str, Callable[[StepRequest, Trace], Measured]] = {
     "deploy": deploy,
     "time": time_case,
     "anchor": time_anchor,
+    "count": count,
 }
 
 

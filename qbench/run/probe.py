@@ -1,4 +1,4 @@
-"""What the engines here can do: asked once by a child process each, kept until something changes."""
+"""What the engines here or on another device can do: asked once by a child each, kept until that changes."""
 
 from __future__ import annotations
 
@@ -16,31 +16,59 @@ from qbench.run.protocol import ProbeRequest
 from qbench.run.way import digest_of
 from qbench.wire import from_plain, to_plain
 
+SIDE_BY_SIDE = 4  # children that import an engine at once
+
 
 def probe_all(names: list[str], *, again: bool = False) -> dict[str, Probe]:
-    """Return the probes by backend; from the cache where nothing changed since, else asked side by side."""
-    missing = [name for name in names if again or _read(name) is None]
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        for name, probe in zip(missing, pool.map(_ask, missing), strict=True):
-            _write(name, probe)
-    return {name: _read(name) or _ask(name) for name in names}
+    """Return this machine's probes by backend; from the cache where nothing changed since, else asked."""
+    return _probes({name: _file(name) for name in names}, (), again=again)
 
 
-def _ask(name: str) -> Probe:
-    result = ask_fresh(ProbeRequest(name)).result
-    if isinstance(result, Probe):
-        return result
-    return Probe(name, "", (), result.error if isinstance(result, Failed) else "the probe gave no answer")
+def probe_on(
+    prefix: tuple[str, ...], names: list[str], identity: str, *, again: bool = False
+) -> dict[str, Probe]:
+    """Return the probes of the device that `prefix` leads to; its engines answer there.
+
+    `identity` is whatever changes when the device does (its libraries, its emulator): answers are kept by it.
+    """
+    return _probes({name: _file_on(prefix, name, identity) for name in names}, prefix, again=again)
+
+
+def _probes(files: dict[str, Path], prefix: tuple[str, ...], *, again: bool) -> dict[str, Probe]:
+    """Return what is kept, and ask for the rest, side by side; that nobody answered is not kept."""
+    kept = {} if again else {name: probe for name, path in files.items() if (probe := _read(path))}
+    missing = [name for name in files if name not in kept]
+    with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE) as pool:
+        for name, said in zip(missing, pool.map(lambda name: _ask(name, prefix), missing), strict=True):
+            if isinstance(said, Probe):
+                _write(files[name], said)
+            kept[name] = said if isinstance(said, Probe) else Probe(name, "", (), said.error)
+    return {name: kept[name] for name in files}
+
+
+def _ask(name: str, prefix: tuple[str, ...]) -> Probe | Failed:
+    result = ask_fresh(ProbeRequest(name), prefix).result
+    return result if isinstance(result, (Probe, Failed)) else Failed("probe", "the probe gave no answer")
 
 
 def _file(name: str) -> Path:
     """Return where the answer is kept: by the backend's code, its versions, the devices and this boot."""
-    backend = BACKENDS[name]
-    code = digest_of(
-        Path(__import__(backend.__module__, fromlist=["_"]).__file__ or ""), backend.distribution
-    )
     devices = tuple(sorted(path.name for path in Path("/dev").glob("nvidia*")))
-    return cache_folder() / "probes" / f"{name}-{key((code, devices, _boot()))}.json"
+    return _kept(name, (_code(name, BACKENDS[name].distribution), devices, _boot()))
+
+
+def _file_on(prefix: tuple[str, ...], name: str, identity: str) -> Path:
+    """Return where a device's answer is kept: by the backend's code and the device, versions included."""
+    return _kept(name, (_code(name, ""), prefix, identity))
+
+
+def _kept(name: str, why: tuple[object, ...]) -> Path:
+    return cache_folder() / "probes" / f"{name}-{key(why)}.json"
+
+
+def _code(name: str, distribution: str) -> str:
+    module = __import__(BACKENDS[name].__module__, fromlist=["_"])
+    return digest_of(Path(module.__file__ or ""), distribution)
 
 
 def _boot() -> str:
@@ -50,15 +78,14 @@ def _boot() -> str:
         return "unknown"
 
 
-def _read(name: str) -> Probe | None:
+def _read(path: Path) -> Probe | None:
     try:
-        return from_plain(Probe, json.loads(_file(name).read_text()))
+        return from_plain(Probe, json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):
         return None  # not asked yet, or torn: ask again
 
 
-def _write(name: str, probe: Probe) -> None:
-    path = _file(name)
+def _write(path: Path, probe: Probe) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}")

@@ -43,6 +43,8 @@ class StepRequest:
     timing: Timing = Timing()
     limits: Limits = Limits()
     session: str = ""
+    twin: str = ""  # the .npy file with the same file's outputs on the host's own processor; "": none
+    counts: str = ""  # where the emulator writes instruction counts; "": nothing counts
     kind: str = "step"
 
 

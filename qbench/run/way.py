@@ -14,7 +14,7 @@ from pathlib import Path
 import qbench.quant as quant
 from qbench.cases import ArtifactSpec, Choice, DataSpec, Hop, State
 from qbench.errors import DoesNotFit
-from qbench.formats import edges, reference
+from qbench.formats import artifact, edges, reference
 from qbench.formats.edges import EDGES
 from qbench.run.choose import strategy_of
 
@@ -31,8 +31,16 @@ class _Place:
     way: tuple[Hop, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """Where a way must end: at an engine, in one of the formats that it runs."""
+
+    engine: str
+    formats: frozenset[str]
+
+
 def find_way(
-    source: Hop, chain: tuple[Choice, ...], goals: frozenset[str], calibration: Callable[[], DataSpec]
+    source: Hop, chain: tuple[Choice, ...], goal: Goal, calibration: Callable[[], DataSpec]
 ) -> tuple[Hop, ...]:
     """Return the shortest way on from the source; edges are inserted where formats do not meet.
 
@@ -43,7 +51,7 @@ def find_way(
     refusals: list[DoesNotFit] = []
     seen: set[tuple[int, str, State]] = set()
     while places:
-        arrived = [place for place in places if place.done == len(chain) and place.format in goals]
+        arrived = [place for place in places if place.done == len(chain) and place.format in goal.formats]
         if len(arrived) > 1:
             ways = " or ".join(" > ".join(str(hop) for hop in place.way[1:]) for place in arrived)
             raise DoesNotFit(f"two ways are equally short: {ways}", fix="name the conversion in the chain")
@@ -51,16 +59,20 @@ def find_way(
             return arrived[0].way
         following = []
         for place in places:
-            for after in _next(place, chain, calibration, refusals):
+            for after in _next(place, chain, goal, calibration, refusals):
                 if (after.done, after.format, after.state) not in seen:
                     following.append(after)
         seen |= {(place.done, place.format, place.state) for place in following}
         places = following
-    raise _no_way(source.gives, chain, goals, refusals)
+    raise _no_way(source.gives, chain, goal, refusals)
 
 
 def _next(
-    place: _Place, chain: tuple[Choice, ...], calibration: Callable[[], DataSpec], refusals: list[DoesNotFit]
+    place: _Place,
+    chain: tuple[Choice, ...],
+    goal: Goal,
+    calibration: Callable[[], DataSpec],
+    refusals: list[DoesNotFit],
 ) -> list[_Place]:
     """Return where one more hop leads: the chain's next link, and every edge that this state survives."""
     found = []
@@ -68,7 +80,7 @@ def _next(
         link = chain[place.done]
         strategy = strategy_of(link)
         for route in strategy.routes:
-            if route.takes != place.format:
+            if route.takes != place.format or (route.engines and goal.engine not in route.engines):
                 continue
             try:
                 state = strategy.state(place.state)
@@ -87,22 +99,26 @@ def _next(
     return found
 
 
-def _no_way(
-    start: str, chain: tuple[Choice, ...], goals: frozenset[str], refusals: list[DoesNotFit]
-) -> DoesNotFit:
+def _no_way(start: str, chain: tuple[Choice, ...], goal: Goal, refusals: list[DoesNotFit]) -> DoesNotFit:
     if refusals:
         return DoesNotFit(refusals[0].problem, fix=refusals[0].fix)
-    wanted = " or ".join(sorted(goals)) or "any format"
-    links = " > ".join(
-        f"{link.name} ({', '.join(sorted(f'{r.takes} to {r.gives}' for r in strategy_of(link).routes))})"
-        for link in chain
-    )
+    wanted = f"{' or '.join(sorted(goal.formats)) or 'any format'}, which {goal.engine or 'this engine'} runs"
+    links = " > ".join(f"{link.name} ({_told_routes(link)})" for link in chain)
     return DoesNotFit(
-        f"no way leads from {start} through {links} to {wanted}, which this engine runs"
+        f"no way leads from {start} through {links} to {wanted}"
         if chain
-        else f"no way leads from {start} to {wanted}, which this engine runs",
+        else f"no way leads from {start} to {wanted}",
         fix="choose an engine that runs what the chain gives, or a technique with a route for this engine",
     )
+
+
+def _told_routes(link: Choice) -> str:
+    """Return a technique's routes in words, with the engines that a product is for."""
+    routes = (
+        f"{r.takes} to {r.gives}" + (f" for {' and '.join(r.engines)}" if r.engines else "")
+        for r in strategy_of(link).routes
+    )
+    return ", ".join(sorted(routes))
 
 
 def makers(specs: Iterable[ArtifactSpec]) -> tuple[str, ...]:
@@ -119,14 +135,19 @@ def makers(specs: Iterable[ArtifactSpec]) -> tuple[str, ...]:
 def _provider(takes: str, hop: Hop) -> str:
     if hop.kind == "edge":
         return edges.named(hop.use.name).provider
-    return next(route.provider for route in strategy_of(hop.use).routes if route.takes == takes)
+    routes = strategy_of(hop.use).routes
+    return next(r.provider for r in routes if (r.takes, r.gives) == (takes, hop.gives))
 
 
 @cache
 def digest_of(path: Path, provider: str) -> str:
     """Digest the code of a hop, of what it shares in `quant`, and the versions of the libraries it calls."""
     digest = hashlib.sha256(path.read_bytes())
-    for shared in [*sorted(Path(quant.__file__).parent.glob("*.py")), Path(reference.__file__)]:
+    for shared in [
+        *sorted(Path(quant.__file__).parent.glob("*.py")),
+        Path(reference.__file__),
+        Path(artifact.__file__),
+    ]:
         digest.update(shared.read_bytes())
     for name in provider.split():
         digest.update(f"{name} {version_or_none(name)};".encode())

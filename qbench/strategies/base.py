@@ -32,6 +32,7 @@ class Route:
     takes: str
     gives: str
     provider: str  # distribution names, separated by spaces: their versions enter the artifact's key
+    engines: tuple[str, ...] = ()  # the only ones that this product is for; empty: all of its format
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from qbench.cases import Quantized, Scheme, State
 from qbench.errors import BadParameter
+from qbench.quant.fold import fold_batch_norm
+from qbench.quant.observers import Grid, Histogram, Range, entropy, mse, percentile
 from qbench.quant.onnx_layers import quietly, read_network
+from qbench.quant.ranges import Run, extents, finite_or_raise, histograms
+from qbench.quant.saturation import layers_of, saturation
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, takes_fp32
 
 if TYPE_CHECKING:
@@ -16,61 +21,199 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from qbench.formats.artifact import Artifact
+    from qbench.formats.artifact import Artifact, Note
 
 COVERS = ("Conv", "Gemm", "MatMul", "ConvTranspose")
-BATCH = 32  # calibration batch: bounds the memory of the recorded activations, changes no scale
+# Their outputs need more than eight bits, and no engine has integer kernels for them.
+IN_FLOAT = {
+    "Softmax", "LayerNormalization", "InstanceNormalization", "BatchNormalization", "EmbedLayerNormalization",
+    "Attention", "LSTM", "CumSum", "ArgMax", "TopK",
+}  # fmt: skip
+BATCH = 8  # calibration examples at a time: bounds the memory of the recorded activations, changes no range
+CHECKED = 8  # calibration examples on which saturation is counted
+SHARE = 99.99
+CHOICES: dict[str, tuple[str | int, ...]] = {
+    "observer": ("minmax", "entropy", "percentile", "mse"),
+    "activation_bits": (8, 16),
+    "scheme": ("u8s8", "s8s8"),
+}
 
 
 @STRATEGIES.register("static_int8")
 @dataclass(frozen=True, slots=True)
 class StaticInt8(Strategy):
-    """Quantize-dequantize nodes around every layer, unsigned activations and signed weights."""
+    """Quantize-dequantize nodes around every layer, signed symmetric weights.
+
+    scheme: u8s8 has unsigned activations with a zero point of their own; s8s8 has signed ones whose zero
+    point is 0. With activation_bits = 16 both are 16 bits wide, of the same sign; weights stay at 8.
+    reduce_range: weights in 7 bits, so that no kernel without VNNI saturates.
+    percentile: share of the values, in percent, that the observer of that name keeps unclipped.
+    """
 
     about: ClassVar[str] = "int8 weights and activations, scales from calibration data"
-    source: ClassVar[str] = "Jacob et al. 2018, arXiv:1712.05877; onnxruntime.quantization.quantize_static"
-    routes: ClassVar[tuple[Route, ...]] = (Route("onnx", "onnx", "onnxruntime-gpu onnxruntime onnx"),)
+    source: ClassVar[str] = "Jacob et al. 2018, arXiv:1712.05877; onnxruntime.quantization.QDQQuantizer"
+    routes: ClassVar[tuple[Route, ...]] = (Route("onnx", "onnx", "onnxruntime-gpu onnxruntime onnx numpy"),)
     needs_calibration: ClassVar[bool] = True
 
-    observer: Literal["minmax"] = "minmax"
+    observer: Literal["minmax", "entropy", "percentile", "mse"] = "minmax"
     per_channel: bool = True
+    reduce_range: bool = False
+    percentile: float = SHARE
+    activation_bits: Literal[8, 16] = 8
+    scheme: Literal["u8s8", "s8s8"] = "u8s8"
 
     def __post_init__(self) -> None:
         """Check the parameters."""
-        if self.observer != "minmax":
-            problem = f"static_int8 has no observer {self.observer!r}"
-            raise BadParameter(problem, fix='write observer = "minmax"')
+        for name, known in CHOICES.items():
+            value = getattr(self, name)
+            if value not in known:
+                words = " or ".join(json.dumps(word) for word in known)
+                raise BadParameter(f"static_int8 has no {name} {value!r}", fix=f"write {name} = {words}")
+        if not 50 < self.percentile < 100:
+            raise BadParameter(
+                f"static_int8: percentile = {self.percentile:g} is not above 50 and below 100",
+                fix='write percentile = 99.99, or observer = "minmax" to clip nothing',
+            )
+        if self.percentile != SHARE and self.observer != "percentile":
+            raise BadParameter(
+                f"static_int8: percentile = {self.percentile:g} says nothing to observer {self.observer!r}",
+                fix='write observer = "percentile" beside it, or leave percentile out',
+            )
+        if self.observer == "entropy" and self.activation_bits == 16:
+            raise BadParameter(
+                "static_int8: entropy compares a histogram with the levels of the grid, and 16 bits have "
+                "more levels than the histogram has bins",
+                fix='write observer = "minmax" or "mse"',
+            )
 
     def state(self, before: State) -> State:
-        """Return eight bits both ways; see Strategy.state."""
+        """Return eight bits of weights, and as many of activations as asked for; see Strategy.state."""
         takes_fp32("static_int8", before)
-        return Quantized(Scheme(8, 8, "per_channel" if self.per_channel else "per_tensor"))
+        granularity: Literal["per_tensor", "per_channel"] = (
+            "per_channel" if self.per_channel else "per_tensor"
+        )
+        return Quantized(Scheme(8, self.activation_bits, granularity))
 
     def apply(self, artifact: Artifact, calibration: Calibration, folder: Path) -> Artifact:
-        """Record ranges over the calibration data and write the QDQ file; see Strategy.apply."""
+        """Record ranges over the calibration data and write the QDQ file; see Strategy.apply.
+
+        Raises:
+            DoesNotFit: also where there is no calibration data, or it is not finite, or the network makes
+                numbers of it that are not.
+        """
+        path = folder / "model.onnx"
         with quietly():
-            from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+            network = self._read(artifact.path)
+            finite_or_raise(calibration.inputs, "static_int8")
+            wanted = self._quantizer(network, {})
+            names = [name for name in wanted.quantized_value_map if name not in wanted.initializers]
+            self._quantizer(
+                network, self._ranges(_runner(network, names), calibration)
+            ).model.save_model_to_file(str(path), False)
+        notes = (*artifact.notes, *self._saturation(path, calibration))
+        return replace(artifact, path=path, state=self.state(artifact.state), notes=notes)
 
-            path = folder / "model.onnx"
-            quantize_static(
-                read_network(artifact.path, COVERS, "static_int8"),
-                str(path),
-                _reader(calibration.in_batches(BATCH)),
-                quant_format=QuantFormat.QDQ,
-                per_channel=self.per_channel,
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-                calibrate_method=CalibrationMethod.MinMax,
-            )
-        return replace(artifact, path=path, state=self.state(artifact.state))
+    def _read(self, path: Path | None) -> Any:
+        from onnxruntime.quantization.quant_utils import update_opset_version
+
+        network = read_network(path, COVERS, "static_int8")
+        fold_batch_norm(network)
+        weights, activations = self._types()
+        return update_opset_version(network, weights, activations)  # 16 bits need operator set 21
+
+    def _types(self) -> tuple[Any, Any]:
+        from onnxruntime.quantization import QuantType
+
+        sign = "Q" if self.scheme == "s8s8" else "QU"
+        return QuantType.QInt8, QuantType[f"{sign}Int{self.activation_bits}"]
+
+    def _quantizer(self, network: Any, ranges: dict[str, Range]) -> Any:
+        """Return onnxruntime's quantizer after its work on a copy of the network.
+
+        Which tensors it quantizes does not depend on the ranges, but a tensor without any makes it stop:
+        where one is not given, a placeholder stands, and no tensor that it quantizes has one when `ranges`
+        were recorded for all that it quantized before.
+        """
+        import copy
+
+        import numpy as np
+        from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, TensorsData
+        from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+        from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
+
+        weights, activations = self._types()
+        made = [name for node in network.graph.node for name in node.output]
+        whole = dict.fromkeys([value.name for value in network.graph.input] + made, (0.0, 1.0)) | ranges
+        told = {
+            name: TensorData(lowest=np.array(low, "f4"), highest=np.array(high, "f4"))
+            for name, (low, high) in whole.items()
+        }
+        quantizer = QDQQuantizer(
+            copy.deepcopy(network),
+            self.per_channel,
+            self.reduce_range,
+            weights,
+            activations,
+            TensorsData(CalibrationMethod.MinMax, told),
+            [],
+            [],
+            sorted({*QDQRegistry, *QLinearOpsRegistry} - IN_FLOAT),
+            {"ActivationSymmetric": self.scheme == "s8s8"},
+        )
+        quantizer.quantize_model()
+        return quantizer
+
+    def _ranges(self, run: Run, calibration: Calibration) -> dict[str, Range]:
+        found = extents(run, calibration.in_batches(BATCH), "static_int8")
+        if self.observer == "minmax":
+            return found
+        seen = histograms(run, calibration.in_batches(BATCH), found)
+        return {name: self._observed(histogram) for name, histogram in seen.items()}
+
+    def _observed(self, histogram: Histogram) -> Range:
+        grid = Grid(self.activation_bits, self.scheme == "s8s8")
+        if self.observer == "percentile":
+            return percentile(histogram, grid, self.percentile)
+        return {"entropy": entropy, "mse": mse}[self.observer](histogram, grid)
+
+    def _saturation(self, path: Path, calibration: Calibration) -> Iterator[Note]:
+        """Say how many sums a kernel without VNNI would cut off, on the first calibration examples."""
+        import onnx
+
+        from qbench.formats.artifact import Note
+
+        model = onnx.load(path)
+        layers = layers_of(model)
+        if not layers:
+            return
+        names = sorted({layer.codes for layer in layers})
+        examples = next(calibration.in_batches(CHECKED))
+        found = saturation(layers, dict(_runner(model, names)(examples)))
+        count = len(next(iter(examples.values())))
+        text = f"{found} on {count} calibration examples"
+        yield Note("saturation on x86 without VNNI", text, warns=found.share > 0)
 
 
-def _reader(batches: Iterator[dict[str, np.ndarray]]) -> object:
-    """Return onnxruntime's calibration reader over these batches."""
-    from onnxruntime.quantization import CalibrationDataReader
+def _runner(network: Any, names: list[str]) -> Run:
+    """Return a function from a batch to the named tensors of a network on it, computed as written."""
+    import onnx
+    import onnxruntime
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
-        def get_next(self) -> dict[str, np.ndarray] | None:
-            return next(batches, None)
+    watched = onnx.ModelProto()
+    watched.CopyFrom(network)
+    given = {value.name for value in network.graph.input}
+    wanted = [name for name in names if name not in given]
+    del watched.graph.output[:]
+    watched.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in wanted)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(
+        watched.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
 
-    return Reader()
+    def run(batch: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+        yield from ((name, batch[name]) for name in names if name in given)
+        yield from zip(wanted, session.run(wanted, batch) if wanted else (), strict=True)
+
+    return run

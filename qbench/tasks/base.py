@@ -7,7 +7,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
@@ -39,6 +39,7 @@ class Task(abc.ABC):
     """A question put to a network. Leaves are frozen dataclasses; their fields are parameters of a suite."""
 
     about: ClassVar[str]
+    judged_by: ClassVar[Literal["answers", "signal"]] = "answers"  # signal: first answers mean nothing here
 
     @abc.abstractmethod
     def sizes(self) -> dict[Split, int]:

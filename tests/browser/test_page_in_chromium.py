@@ -12,6 +12,7 @@ from qbench.report.page import write_report
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
 from example_run import measured_run  # noqa: E402
+from large_run import large_run  # noqa: E402
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
 QUIET = (
@@ -23,8 +24,12 @@ FRAME = """<!doctype html><body style="margin:0"><iframe src="{page}"
 style="border:0;width:{width}px;height:900px" onload="const w = this.contentWindow, d = w.document;
 const dead = [...d.querySelectorAll('a[href^=\\'#\\']')].map(a => a.getAttribute('href'))
   .filter(href => !d.getElementById(decodeURIComponent(href.slice(1))));
+const wide = [...d.querySelectorAll('svg.plot')].filter(s => s.getBoundingClientRect().right > w.innerWidth);
+const small = [...d.querySelectorAll('svg.plot text')].map(t => t.getBoundingClientRect().height)
+  .filter(h => h > 0 && h < 7);
 document.body.dataset.answer = [w.innerWidth, d.documentElement.scrollWidth, dead.join(' ') || 'none',
-  w.performance.getEntriesByType('resource').length].join('|')"></iframe></body>"""
+  w.performance.getEntriesByType('resource').length, d.querySelectorAll('svg.plot').length,
+  wide.length, small.length].join('|')"></iframe></body>"""
 
 pytestmark = [
     pytest.mark.browser,
@@ -42,7 +47,11 @@ def page(tmp_path_factory):
 
 
 def ask(page, width, tmp_path):
-    """Open the page in a frame of this width; return its width, its contents' width, dead links, requests."""
+    """Open the page in a frame of this width.
+
+    Return its width, its contents' width, dead links, requests, drawings, those that stick out, and how many
+    words in them are too small to read.
+    """
     outer = tmp_path / "outer.html"
     outer.write_text(FRAME.format(page=page.as_uri(), width=width))
     done = subprocess.run(
@@ -53,10 +62,19 @@ def ask(page, width, tmp_path):
     return re.search(r'data-answer="([^"]*)"', done.stdout)[1].split("|")
 
 
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("large")
+    return write_report(large_run(folder, 1, labels=True), folder / "out")["index.html"]
+
+
 @pytest.mark.parametrize("width", [375, 1280], ids=["phone", "desk"])
-def test_the_page_never_scrolls_sideways_and_every_link_leads_somewhere(page, width, tmp_path):
-    inner, scrolled, dead, fetched = ask(page, width, tmp_path)
+@pytest.mark.parametrize("which", ["page", "large"])
+def test_the_page_never_scrolls_sideways_and_every_link_leads_somewhere(which, width, request, tmp_path):
+    inner, scrolled, dead, fetched, drawn, wide, small = ask(request.getfixturevalue(which), width, tmp_path)
     assert int(inner) == width
+    assert int(drawn) >= 3
+    assert (wide, small) == ("0", "0")
     assert int(scrolled) <= int(inner)  # wide tables scroll inside their own box
     assert dead == "none"
     assert fetched == "0"
@@ -65,5 +83,11 @@ def test_the_page_never_scrolls_sideways_and_every_link_leads_somewhere(page, wi
 def test_a_page_that_is_too_wide_is_noticed(page, tmp_path):
     broken = tmp_path / "broken.html"
     broken.write_text(page.read_text().replace("<h1", '<div style="width:3000px">wide</div><h1', 1))
-    inner, scrolled, _, _ = ask(broken, 1280, tmp_path)
+    inner, scrolled, *_ = ask(broken, 1280, tmp_path)
     assert int(scrolled) > int(inner)
+
+
+def test_a_page_of_120_cells_stays_light(large):
+    cells = large.read_text().count('<details id="cell-')
+    assert cells >= 110
+    assert large.stat().st_size / cells * 120 < 3e6

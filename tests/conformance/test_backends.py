@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from qbench.backends.base import BACKENDS, Probe
+from qbench.backends.base import BACKENDS, Placement, Probe
 from qbench.cases import FakeQuant, Float, Quantized, Scheme
 from qbench.formats.reference import relative_error
 from qbench.records import Measured, find
@@ -47,13 +47,13 @@ def test_float_outputs_are_those_of_the_network(name, kind, in_format, images):
 
     with torch.no_grad():
         wanted = in_format("torch").module(torch.from_numpy(images)).numpy()
-    given = BACKENDS[name]().load(in_format(kind), "cpu", 1).run({"images": images})
+    given = BACKENDS[name]().load(in_format(kind), Placement()).run({"images": images})
     assert relative_error(given[0], wanted) < 1e-3
 
 
 @pytest.mark.parametrize(("name", "kind"), RUNS)
 def test_a_session_takes_batches_of_any_size_in_any_order(name, kind, in_format, images):
-    session = BACKENDS[name]().load(in_format(kind), "cpu", 1)
+    session = BACKENDS[name]().load(in_format(kind), Placement())
     parts = [session.run({"images": images[start:stop]})[0] for start, stop in ((0, 1), (1, 8), (8, 9))]
     whole = session.run({"images": images[:9]})[0]
     np.testing.assert_allclose(np.concatenate(parts), whole, rtol=0, atol=1e-4)
@@ -61,7 +61,7 @@ def test_a_session_takes_batches_of_any_size_in_any_order(name, kind, in_format,
 
 @pytest.mark.parametrize(("name", "kind"), RUNS)
 def test_an_answer_is_kept_when_the_next_question_comes(name, kind, in_format, images):
-    session = BACKENDS[name]().load(in_format(kind), "cpu", 1)
+    session = BACKENDS[name]().load(in_format(kind), Placement())
     first = session.run({"images": images[:2]})[0]
     kept = first.copy()
     session.run({"images": images[2:4]})
@@ -70,7 +70,7 @@ def test_an_answer_is_kept_when_the_next_question_comes(name, kind, in_format, i
 
 @pytest.mark.parametrize(("name", "kind"), RUNS)
 def test_float_kernels_are_counted_as_float(name, kind, in_format, images):
-    proof = BACKENDS[name]().load(in_format(kind), "cpu", 1).prove({"images": images[:1]})
+    proof = BACKENDS[name]().load(in_format(kind), Placement()).prove({"images": images[:1]})
     assert (proof.low_bit, proof.other) == (0, 3)  # two convolutions and a matrix product
     assert proof.evidence
 
@@ -105,6 +105,8 @@ def test_what_an_engine_accepts_it_runs_in_the_techniques_own_kernels(
     name, technique, route, probed, product_of, on_file, deploy
 ):
     strategy = STRATEGIES[technique]()
+    if route.engines and name not in route.engines:
+        pytest.skip(f"{technique} makes no {route.gives} for {name}")
     product = on_file(product_of(strategy, route))
     if product.format not in BACKENDS[name].runs:
         pytest.skip(f"{name} runs no {product.format}")

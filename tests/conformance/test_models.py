@@ -45,7 +45,7 @@ def answers_of(artifact, inputs):
         with torch.no_grad():
             answers = artifact.module(*map(torch.from_numpy, inputs.values()))
         return [answer.numpy() for answer in (answers if isinstance(answers, tuple) else (answers,))]
-    from qbench.backends.base import BACKENDS
+    from qbench.backends.base import BACKENDS, Placement
 
     engine = next(BACKENDS[name] for name in BACKENDS if artifact.format in BACKENDS[name].runs)
-    return engine().load(artifact, "cpu", 1).run(inputs)
+    return engine().load(artifact, Placement()).run(inputs)

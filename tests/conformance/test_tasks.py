@@ -103,6 +103,11 @@ def test_an_answer_that_is_no_number_is_wrong_and_is_no_class(task):
     outputs[1, 0], outputs[2, 9] = np.nan, np.inf
     measurements, withheld = task.score(outputs, examples)
     found = {m.metric: m.samples for m in measurements}
+    assert not set(found) & {w.metric for w in withheld}
+    if "prediction" not in found:  # a task that asks nothing says why of both
+        assert {w.metric for w in withheld if w.reason} == {"correct", "prediction"}
+        assert task.chance(examples) is None
+        return
     assert found["prediction"] == (4, -1, -1)
     if examples.labels is None:
         assert {w.metric for w in withheld} == {"correct"}

@@ -6,7 +6,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from qbench.backends.base import BACKENDS
+from qbench.backends.base import BACKENDS, Placement
 from qbench.cases import FakeQuant, Float, Quantized, Scheme
 from qbench.formats.edges import EDGES, export, named, onnx_files, onnx_signature
 
@@ -15,7 +15,8 @@ STATES = [Float(), Float("bf16"), Float("fp16"), FakeQuant(INT8), Quantized(INT8
 
 
 @pytest.mark.parametrize(
-    ("edge", "survive"), [("export", [Float(), Float("bf16"), Float("fp16")]), ("to_onnx", [Float()])]
+    ("edge", "survive"),
+    [("export", [Float(), Float("bf16"), Float("fp16")]), ("to_onnx", [Float()]), ("to_openvino", [Float()])],
 )
 def test_which_states_survive_which_conversion(edge, survive):
     assert [state for state in STATES if named(edge).survives(state)] == survive
@@ -28,6 +29,14 @@ def test_a_conversion_keeps_what_the_network_is(edge, in_format, tmp_path):
     assert after.format == edge.gives
     assert after.path.parent == tmp_path
     assert after == replace(before, format=edge.gives, path=after.path, module=None)
+
+
+def test_an_ir_keeps_every_weight_as_wide_as_it_was(in_format):
+    from qbench.quant.ir_graph import ir_weights
+
+    path = in_format("openvino").path
+    assert sorted(file.name for file in path.parent.iterdir()) == ["model.bin", "model.xml"]
+    assert {weight.bits for weight in ir_weights(path)} == {32}
 
 
 def test_an_onnx_file_tells_its_signature(in_format):
@@ -53,7 +62,7 @@ def test_a_network_of_several_inputs_keeps_their_order(tmp_path):
         (exported, "torch_eager"),
         (named("to_onnx").convert(exported, tmp_path), "onnxruntime"),
     ):
-        answers = BACKENDS[name]().load(artifact, "cpu", 1).run(inputs)
+        answers = BACKENDS[name]().load(artifact, Placement()).run(inputs)
         assert [answer[0, 0] for answer in answers] == [-19, 10]
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from qbench.cases import (
@@ -62,19 +63,25 @@ def case(
     batch: int = 1,
     model: Choice = MODEL,
     device: str = "cpu",
+    scenario: str = "single",
+    hardware: str = "",
+    reached: str = "native",
+    seed: int = 0,
 ) -> Case:
-    """Return a case on the example's model and data."""
-    chain = () if role == "fp32" else (Choice(technique.replace(" ", "_")),)
+    """Return a case on the example's model and data; `seed` draws its calibration examples."""
+    chain = () if role == "fp32" else (Choice(technique.partition(",")[0].replace(" ", "_")),)
     final = state or {"fp32": Float("fp32"), "float": Float("bf16")}.get(role, Quantized(INT8))
-    calibration = CALIBRATION if role == "technique" else None
+    calibration = replace(CALIBRATION, seed=seed) if role == "technique" else None
     way = (
         Hop("source", model, "torch", Float(), "s0"),
         Hop("edge", Choice("export"), "onnx", Float(), "s1"),
         *(Hop("technique", use, "onnx", final, "s2", calibration) for use in chain),
     )
     artifact = ArtifactSpec(model=model, way=way)
-    deployment = Deployment(artifact, backend, device, 2, "e0")
-    return Case("vision", technique, role, deployment, TEST, Scenario("single", batch))  # type: ignore[arg-type]
+    streams = 2 if scenario == "saturated" else 1
+    threads = 1 if reached == "emulated" else 2
+    deployment = Deployment(artifact, backend, device, threads, "e0", streams, hardware, reached)  # type: ignore[arg-type]
+    return Case("vision", technique, role, deployment, TEST, Scenario(scenario, batch))  # type: ignore[arg-type]
 
 
 class Builder:
@@ -174,6 +181,31 @@ class Builder:
                 load_average=0.5,
                 extra={"withheld": (Withheld("energy", energy),)},
             )
+
+    def saturate(self, case: Case, *rates: float, slices: int = 10) -> None:
+        """One round for each median, in examples per second; slices vary by one per cent around it."""
+        hidden = (Withheld("latency", "saturated: no wait"), Withheld("energy", "no counter on this host"))
+        for k, middle in enumerate(rates):
+            found = tuple(middle * (1 + 0.01 * (i % 3 - 1)) for i in range(slices))
+            self.measured("time", case, k, throughput=found, extra={"withheld": hidden})
+
+    def emulated(self, case: Case, bits: tuple[float, ...], instructions: float, same: int = 100) -> None:
+        """Score and count on an emulated device; `same` answers are those of the host."""
+        words = "emulated: times of an emulator say nothing of the device"
+        names = ("latency", "throughput", "energy", "load_time", "first_inference", "peak_memory")
+        self.measured(
+            "score",
+            case,
+            prediction=answers(bits),
+            correct=bits,
+            native_agreement=correct(100 - same),
+            native_difference=0.002,
+            extra={
+                "evidence": (Evidence("data id", "aaaa000011112222"),),
+                "withheld": tuple(Withheld(name, words) for name in names),
+            },
+        )
+        self.measured("count", case, instructions=instructions)
 
     def whole(
         self,

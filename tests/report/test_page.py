@@ -73,7 +73,12 @@ def test_writing_twice_gives_the_same_bytes(tmp_path):
     run = measured_run(tmp_path)
     first = {k: p.read_bytes() for k, p in write_report(run, tmp_path / "a").items()}
     assert first == {k: p.read_bytes() for k, p in write_report(run, tmp_path / "b").items()}
-    assert sorted(p.name for p in (tmp_path / "a").iterdir()) == ["cells.csv", "index.html", "report.md"]
+    names = sorted(p.name for p in (tmp_path / "a").iterdir())
+    assert names == ["cells.csv", "index.html", "plots", "report.md"]
+    plots = {f"plots/{p.name}" for p in (tmp_path / "a" / "plots").iterdir()}
+    assert plots == {name for name in first if name.startswith("plots/")}
+    linked = set(re.findall(r"\]\((plots/[^)]*)\)", first["report.md"].decode()))
+    assert linked == plots
 
 
 def test_the_page_asks_the_network_for_nothing_and_runs_no_script(tmp_path):
@@ -104,7 +109,7 @@ def test_every_figure_can_be_traced_to_its_line(tmp_path):
 def test_every_section_names_the_profile(tmp_path):
     _, page = page_of(measured_run(tmp_path), tmp_path)
     heads = [words for words in page.headings if not words.startswith("Which quantization")]
-    assert len(heads) == 7
+    assert len(heads) == 8
     assert all("quick profile" in words for words in heads)
 
 
@@ -170,7 +175,7 @@ def test_a_write_that_fails_leaves_the_old_page_whole(tmp_path, monkeypatch):
     with pytest.raises(CannotWrite, match="No space left"):
         write_report(run, tmp_path / "report")
     assert page.read_bytes() == before
-    assert len(list((tmp_path / "report").iterdir())) == 3
+    assert not [p for p in (tmp_path / "report").rglob(".*")]
 
 
 def test_an_empty_run_makes_a_page_that_says_so(tmp_path):

@@ -7,7 +7,7 @@ from qbench.errors import BadParameter, DoesNotFit, UnknownName
 from qbench.formats.edges import Edge
 from qbench.run import way
 from qbench.run.choose import at, strategy_of, task_of
-from qbench.run.way import find_way, makers
+from qbench.run.way import Goal, find_way, makers
 
 TORCH = Hop("source", Choice("net"), "torch", Float(), "s")
 CALIBRATION = DataSpec(Choice("t"), "calibration", 8, 0)
@@ -17,8 +17,13 @@ def edge(takes, gives, survives=lambda state: True):
     return Edge(f"{takes}_to_{gives}", takes, gives, "numpy", survives, lambda artifact, folder: artifact)
 
 
+ONNX = Goal("onnxruntime", frozenset({"onnx"}))
+
+
 def go(source, chain, *goals):
-    found = find_way(source, tuple(Choice(name) for name in chain), frozenset(goals), lambda: CALIBRATION)
+    found = find_way(
+        source, tuple(Choice(name) for name in chain), Goal("any", frozenset(goals)), lambda: CALIBRATION
+    )
     return [str(hop) for hop in found[1:]]
 
 
@@ -80,19 +85,22 @@ def test_no_way_names_what_each_link_takes_and_what_the_engine_runs():
 
 
 def test_only_what_looks_at_data_names_it():
-    hops = find_way(TORCH, (Choice("static_int8"),), frozenset({"onnx"}), lambda: CALIBRATION)
+    hops = find_way(TORCH, (Choice("static_int8"),), ONNX, lambda: CALIBRATION)
     assert [hop.calibration for hop in hops] == [None, None, None, CALIBRATION]
     hops = find_way(
-        TORCH, (Choice("dynamic_int8"),), frozenset({"onnx"}), lambda: pytest.fail("asked for data")
+        TORCH,
+        (Choice("dynamic_int8"),),
+        ONNX,
+        lambda: pytest.fail("asked for data"),
     )
     assert hops[-1].calibration is None
 
 
 def test_the_servers_that_prepare_import_what_the_hops_call_and_nothing_more():
-    torch_way = find_way(TORCH, (Choice("dynamic_int8"),), frozenset({"onnx"}), lambda: CALIBRATION)
+    torch_way = find_way(TORCH, (Choice("dynamic_int8"),), ONNX, lambda: CALIBRATION)
     assert {"torch", "onnx"} <= set(makers([ArtifactSpec(Choice("net"), torch_way)]))
     onnx = Hop("source", Choice("a.onnx"), "onnx", Float(), "s")
-    own = find_way(onnx, (Choice("dynamic_int8"),), frozenset({"onnx"}), lambda: CALIBRATION)
+    own = find_way(onnx, (Choice("dynamic_int8"),), ONNX, lambda: CALIBRATION)
     assert set(makers([ArtifactSpec(Choice("a.onnx"), own)])) == {"numpy", "onnx", "onnxruntime"}
     assert makers([]) == ("numpy",)
 

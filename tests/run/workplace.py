@@ -9,10 +9,10 @@ from pathlib import Path
 from qbench.cases import Case
 from qbench.hardware import load_profiles
 from qbench.profile import Profile
-from qbench.run.plan import Selection, make_plan
-from qbench.run.probe import probe_all
+from qbench.run.plan import Selection, check_names, make_plan
 from qbench.run.protocol import Limits
 from qbench.run.session import execute
+from qbench.run.targets import reach
 from qbench.store import read_runs, results_files
 from qbench.suite import load_suite
 
@@ -25,7 +25,7 @@ device = "cpu"
 backends = ["fake", "onnxruntime"]
 """
 SPEEDY = Profile(
-    "quick", 2, 1.0, 1.0, 1_000, all_seeds=False, one_thread=False, fresh_servers=False
+    "quick", 2, 1.0, 1.0, 1_000, all_seeds=False, one_thread=False, fresh_servers=False, priority=1
 )  # `quick`, for the fake engine's clock
 
 
@@ -86,10 +86,11 @@ class Place:
         """Return the newest run, read as a report reads it."""
         return read_runs(self.files())[-1]
 
-    def plan(self, name, profile=SPEEDY, selection=None):
-        return make_plan(
-            load_suite(name), profile, load_profiles("testbed"), selection or Selection(), probe_all
-        )
+    def plan(self, name, profile=SPEEDY, selection=None, hardware="testbed"):
+        suite = load_suite(name)
+        check_names(suite)
+        reached = reach(load_profiles(hardware), suite.backends)
+        return make_plan(suite, profile, reached, selection or Selection())
 
     def execute(self, name, profile=SPEEDY, *, resume=False, limits=None, watcher=None):
         """Run a suite in this process."""

@@ -16,6 +16,7 @@ from qbench.formats import cache
 from qbench.formats.artifact import (
     Artifact,
     LineageStep,
+    Note,
     compressed_size_bytes,
     file_size_bytes,
     load,
@@ -23,8 +24,14 @@ from qbench.formats.artifact import (
     save,
 )
 from qbench.formats.edges import named, onnx_files
-from qbench.formats.proof import prove
-from qbench.formats.reference import keep_reference, keep_reference_of_file, pass_on_reference
+from qbench.formats.proof import covered, prove
+from qbench.formats.reference import (
+    NO_SIMULATION,
+    keep_reference,
+    keep_reference_of_file,
+    keep_simulated,
+    pass_on_reference,
+)
 from qbench.measure.memory import peak_bytes, reset_peak
 from qbench.records import Evidence, Measured, Measurement, Withheld
 from qbench.run.choose import model_of, strategy_of
@@ -76,7 +83,8 @@ def prepare(request: StepRequest, trace: Trace) -> Measured:
         lineage.append(Evidence(f"hop {number}: {step.hop}", f"{step.wall_s:.2f} s; {versions}"))
     own = made_in(folder) == request.session  # or on the way to another file of this run
     made = Evidence("prepared", "in this run" if own else "earlier, taken from the cache")
-    return Measured(tuple(trace.measurements), withheld, (), (made, *proof.evidence, *lineage))
+    notes = [Evidence(note.what, note.found) for note in artifact.notes]
+    return Measured(tuple(trace.measurements), withheld, (), (made, *proof.evidence, *notes, *lineage))
 
 
 def _cost_of_quantizing(artifact: Artifact) -> list[Measurement]:
@@ -101,12 +109,21 @@ def _make(spec: ArtifactSpec, request: StepRequest, trace: Trace) -> None:
             if before:
                 pass_on_reference(before, making)
             if way.format != LIVE:
+                notes = _simulate(artifact, making)
+                artifact = replace(artifact, covered=covered(artifact), notes=notes)
                 save(artifact, making, way, request.session)
                 before = cache.publish(making, way)
                 artifact = load(before)
                 making = cache.workspace(spec)
     finally:
         shutil.rmtree(making, ignore_errors=True)  # what a failed hop left, or nothing
+
+
+def _simulate(artifact: Artifact, folder: Path) -> tuple[Note, ...]:
+    """Keep what the file itself says with simulated integers; return its notes, with the reason why not."""
+    absent = keep_simulated(artifact, folder)
+    others = tuple(note for note in artifact.notes if note.what != NO_SIMULATION)  # of an earlier file
+    return (*others, Note(NO_SIMULATION, absent)) if absent else others
 
 
 def _hop(hop: Hop, artifact: Artifact | None, folder: Path, data_ids: dict[str, str]) -> Artifact:
@@ -121,7 +138,9 @@ def _hop(hop: Hop, artifact: Artifact | None, folder: Path, data_ids: dict[str, 
     else:
         strategy = strategy_of(hop.use)
         after = strategy.apply(artifact, _calibration(hop, artifact, data_ids), folder)
-        provider = next(route.provider for route in strategy.routes if route.takes == artifact.format)
+        provider = next(
+            r.provider for r in strategy.routes if (r.takes, r.gives) == (artifact.format, hop.gives)
+        )
         if after.state != hop.state:
             raise DoesNotFit(
                 f"{hop.use} announced the state {hop.state} and gave {after.state}",

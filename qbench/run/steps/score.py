@@ -7,28 +7,22 @@ from pathlib import Path
 import numpy as np
 
 from qbench.backends.base import KernelProof
-from qbench.cases import Case, Deployment, Float, key
-from qbench.errors import DoesNotFit, QbenchError
+from qbench.cases import Case, Deployment, Float, Quantized, State, key
+from qbench.errors import DoesNotFit
 from qbench.folders import cache_folder
-from qbench.formats import cache
-from qbench.formats.artifact import float_state
-from qbench.formats.proof import claimed_bits, coverage, each_once, weights_of
-from qbench.formats.reference import read_reference, relative_error
+from qbench.formats.artifact import claimed_bits, float_state
 from qbench.measure.energy import why_unavailable
-from qbench.measure.verdict import collapsed, not_finite
+from qbench.measure.verdict import collapsed, drowned, not_finite
 from qbench.metrics import CATALOGUE
 from qbench.records import Evidence, Measured, Measurement, Verdict, Withheld, find
 from qbench.run.protocol import StepRequest, Trace
+from qbench.run.steps.check import check, first_output
 from qbench.run.steps.session import Opened, open_case
+from qbench.run.steps.twin import beside_twin
 
 BATCH = 50  # scoring batch: accuracy does not depend on it, and it keeps a worker small
-REFERENCE_LIMIT = 1e-3  # of the outputs' range: float32 engines differ by 1e-6 to 1e-5 (measured on this zoo)
 LEAST_COVERAGE = 0.1  # of the work, and of the kernels: below it a speed says nothing of the technique
 KERNEL_SHARE = 0.5  # of the weights stored in low bits, at least this share must have run in low-bit kernels
-
-
-class WrongOutputs(QbenchError):
-    """An engine answered with something that cannot be the network's output."""
 
 
 def logits_file(deployment: Deployment, data_id: str) -> Path:
@@ -40,13 +34,13 @@ def score(request: StepRequest, trace: Trace) -> Measured:
     """Check, prove and score; of a network with several outputs, the first one.
 
     Raises:
-        WrongOutputs: empty or misshapen outputs, or a float engine that does not meet the source's answers.
+        WrongOutputs: empty or misshapen outputs, a float engine that does not meet the source's answers, or
+            an integer engine that does not meet those of the file.
         DoesNotFit: weights are stored as integers, and the kernels ran in float.
     """
     opened = open_case(request, trace)
     trace.stage = "check"
-    checked, no_reference = _meets_reference(opened)
-    trace.measurements += checked
+    no_reference = check(opened, trace)
     trace.stage = "proof of kernel"
     proof = opened.session.prove(opened.some())
     trace.measurements += [
@@ -58,12 +52,13 @@ def score(request: StepRequest, trace: Trace) -> Measured:
     outputs = _answers(opened)
     measurements, withheld = opened.task.score(outputs, opened.examples)
     compared, absent = _against_float(outputs, request)
-    trace.measurements += [*measurements, *compared]
+    beside, unlike = beside_twin(outputs, request)
+    trace.measurements += [*measurements, *compared, *beside]
     verdict = _collapse(opened, outputs, request, trace)
     kept = logits_file(opened.case.deployment, opened.examples.data_id)
     kept.parent.mkdir(parents=True, exist_ok=True)
     np.save(kept, outputs)
-    withheld = (*withheld, *no_reference, *absent, *_no_speed(opened, request, proof, verdict))
+    withheld = (*withheld, *no_reference, *absent, *unlike, *_no_speed(opened, request, proof, verdict))
     evidence = (Evidence("data id", opened.examples.data_id), *proof.evidence)
     return Measured(tuple(trace.measurements), withheld, (verdict,) if verdict else (), evidence)
 
@@ -74,69 +69,41 @@ def _answers(opened: Opened) -> np.ndarray:
     parts = []
     for start in range(0, count, size):
         wanted = min(size, count - start)
-        answer = _first(opened, opened.batch(start, size), rows=opened.fixed_batch or wanted)
+        answer = first_output(opened, opened.batch(start, size), rows=opened.fixed_batch or wanted)
         parts.append(answer[:wanted])
     return np.concatenate(parts)
 
 
-def _first(opened: Opened, inputs: dict[str, np.ndarray], *, rows: int) -> np.ndarray:
-    """Return the first output, which must have one row for every example."""
-    outputs = opened.session.run(inputs)
-    shape = outputs[0].shape if outputs else ()
-    if not shape or shape[0] != rows or 0 in shape:
-        raise WrongOutputs(
-            f"{opened.case.deployment.backend} gave an output of shape {shape} for {rows} examples",
-            fix="leave this engine out for this network (--backend), or export it with the batch first",
-        )
-    return outputs[0]
-
-
-def _meets_reference(opened: Opened) -> tuple[list[Measurement], tuple[Withheld, ...]]:
-    """Compare with what the source network says; a technique's product may differ, an engine may not."""
-    kept = read_reference(cache.folder_of(opened.case.deployment.artifact))
-    if kept is None:
-        reason = "the source is a file: no other engine's answers to compare with"
-        return [], (Withheld("reference_error", reason),)
-    inputs, wanted = kept
-    size = opened.fixed_batch or len(wanted)
-    answers = []
-    for start in range(0, len(wanted), size):
-        part = {name: array[start : start + size] for name, array in inputs.items()}
-        answers.append(_first(opened, part, rows=min(size, len(wanted) - start)))
-    outputs = np.concatenate(answers)
-    backend = opened.case.deployment.backend
-    if outputs.shape != wanted.shape:
-        raise WrongOutputs(
-            f"{backend} gave outputs of shape {outputs.shape}; the source gives {wanted.shape}",
-            fix="leave this engine out for this network (--backend)",
-        )
-    error = relative_error(outputs, wanted)
-    untouched = float_state(opened.artifact.state) and not opened.case.deployment.artifact.chain
-    if untouched and error > REFERENCE_LIMIT:
-        raise WrongOutputs(
-            f"{backend} differs from the source network by {error:.2g} of the outputs' range, "
-            f"in the same 32-bit float (limit {REFERENCE_LIMIT})",
-            fix="leave this engine out for this network (--backend), and report it to the engine's makers",
-        )
-    if not np.isfinite(error):
-        return [], (Withheld("reference_error", "outputs hold NaN or infinity"),)
-    return [Measurement("reference_error", (error,))], ()
-
-
 def _kernels_ran_as_claimed(opened: Opened, proof: KernelProof) -> None:
     state = opened.artifact.state
-    if float_state(state) or state.kind == "fake_quant":
+    covered = opened.artifact.covered
+    if float_state(state) or state.kind == "fake_quant" or covered is None or opened.simulated:
         return
-    bits = claimed_bits(state)
-    multiplied = [weight for weight in each_once(weights_of(opened.artifact)) if weight.multiplied]
-    stored = sum(weight.bits <= bits for weight in multiplied)
-    if proof.low_bit < max(1, stored * KERNEL_SHARE):
+    bits, stored = claimed_bits(state), covered.weights
+    if proof.low_bit < max(1, stored * KERNEL_SHARE) and not _weights_only(state):
         what = state.dtype if isinstance(state, Float) else f"{bits}-bit integer"
         raise DoesNotFit(
             f"the file stores {stored} weights in {bits} bits, but only {proof.low_bit} multiply-accumulate "
             f"kernels ran in {what} and {proof.other} in 32-bit float",
             fix="this engine does not speed this technique up; leave the pair out, or try another engine",
         )
+
+
+def _weights_only(state: State) -> bool:
+    """Tell whether the state says how weights are stored, and nothing of the arithmetic."""
+    return isinstance(state, Quantized) and state.scheme.activation_bits is None
+
+
+def _restored(opened: Opened, proof: KernelProof) -> str | None:
+    """Return why narrow weights have no speed: the engine makes floats of most when it loads the file."""
+    state, covered = opened.artifact.state, opened.artifact.covered
+    if not _weights_only(state) or covered is None or proof.low_bit >= max(1, covered.weights * KERNEL_SHARE):
+        return None
+    return (
+        f"the file stores {covered.weights} weights in {claimed_bits(state)} bits, and only {proof.low_bit} "
+        "kernels read such: the engine restores the others to float when it loads the file, so this would be "
+        "the speed of float kernels"
+    )
 
 
 def _against_float(outputs: np.ndarray, request: StepRequest) -> tuple[list[Measurement], list[Withheld]]:
@@ -199,7 +166,11 @@ def _collapse(opened: Opened, outputs: np.ndarray, request: StepRequest, trace: 
     verdict = not_finite(bad, len(outputs))
     if verdict or request.baseline is None:
         return verdict
-    correct = find(Measured(tuple(trace.measurements)), "correct")
+    so_far = Measured(tuple(trace.measurements))
+    if opened.task.judged_by == "signal":
+        noise = find(so_far, "sqnr")
+        return drowned(noise.samples[0]) if noise else None
+    correct = find(so_far, "correct")
     chance = opened.task.chance(opened.examples)
     if correct and chance is not None and request.baseline.accuracy is not None:
         return collapsed(float(np.mean(correct.samples)), request.baseline.accuracy, chance)
@@ -220,14 +191,20 @@ def _no_speed(
 ) -> tuple[Withheld, ...]:
     """Say why a cell that will not be timed has no speed; energy has its reason everywhere."""
     reason = None
-    if opened.artifact.state.kind == "fake_quant":
+    if opened.case.deployment.reached == "emulated":
+        reason = "emulated: what runs here has neither the device's clock nor its caches"
+    elif opened.artifact.state.kind == "fake_quant":
         reason = "simulated: this would be the speed of float kernels"
+    elif opened.simulated:
+        reason = f"simulated: {opened.simulated}"
+    elif restored := _restored(opened, proof):
+        reason = f"simulated: {restored}"
     elif verdict:
         reason = f"{verdict.kind}: the speed of a network that answers wrongly is no gain"
     elif request.baseline is None and opened.case.role != "fp32":
         reason = "its float baseline was not scored: nothing says that its answers are right"
     elif opened.case.scenario.name == "scored":
-        reason = "a further calibration seed: scored to show the spread, not timed"
+        reason = "scored only: it moves the answers and not the kernels, so its speed was not asked for"
     elif not float_state(opened.artifact.state):
         reason = _barely_covered(opened, proof)
     if reason is None:
@@ -237,7 +214,7 @@ def _no_speed(
 
 def _barely_covered(opened: Opened, proof: KernelProof) -> str | None:
     """Return why the speed would be that of float kernels: nearly all of the network is float still."""
-    share = coverage(opened.artifact)
+    share = opened.artifact.covered.share if opened.artifact.covered else 1.0
     ran = proof.low_bit / (proof.low_bit + proof.other)  # low_bit is not 0: the proof of kernel came before
     if min(share, ran) >= LEAST_COVERAGE:
         return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qbench.backends.base import BACKENDS, Session
+from qbench.backends.base import BACKENDS, Placement, Session
 from qbench.cases import Case, key
 from qbench.errors import DoesNotFit
 from qbench.formats import cache
@@ -27,6 +27,7 @@ class Opened:
     task: Task
     examples: Examples
     load_s: float  # from file to a session that can answer
+    simulated: str | None = None  # why the engine runs this state in float kernels, where it does
 
     @property
     def fixed_batch(self) -> int | None:
@@ -71,7 +72,10 @@ def open_case(request: StepRequest, trace: Trace) -> Opened:
     deployment = case.deployment
     artifact = load(cache.folder_of(deployment.artifact))
     start = time.perf_counter()
-    session = BACKENDS[deployment.backend]().load(artifact, deployment.device, deployment.threads)
+    backend = BACKENDS[deployment.backend]()
+    placement = Placement(deployment.device, deployment.threads, deployment.streams)
+    session = backend.load(artifact, placement)
     load_s = time.perf_counter() - start
     examples = fetch(dict(request.data_ids)[key(case.evaluation)])
-    return Opened(case, artifact, session, task_of(case.evaluation.task), examples, load_s)
+    simulated = backend.simulates(artifact.state, deployment.device)
+    return Opened(case, artifact, session, task_of(case.evaluation.task), examples, load_s, simulated)

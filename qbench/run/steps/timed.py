@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from qbench.measure.anchor import anchor_call
 from qbench.measure.energy import why_unavailable
+from qbench.measure.throughput import saturate
 from qbench.measure.timing import Window, time_window
 from qbench.measure.verdict import not_steady
 from qbench.measure.witness import Witness
 from qbench.records import Evidence, Measured, Measurement, Withheld
 from qbench.run.protocol import StepRequest, Trace
-from qbench.run.steps.session import open_case
+from qbench.run.steps.session import Opened, open_case
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SATURATED = "saturated: how often a request is done is measured, not how long one waits"
+SINGLE = "one stream: calls per second computed from latency would be no throughput"
+WARMUP_S = 0.5  # of all streams together, before their ends are counted
 
 
 def time_case(request: StepRequest, trace: Trace) -> Measured:
-    """Time the deployment in the scenario; one stream, the same batch every call."""
+    """Time the deployment in its scenario, the same batch every call."""
     opened = open_case(request, trace)
     inputs = opened.timed_inputs()
     trace.stage = "measure"
+    rows, batch = opened.fixed_batch, opened.case.scenario.batch
+    filled = Evidence("batch", f"filled up to {rows}, the only size that the network takes")
+    evidence = (filled,) if rows and rows > batch else ()
     start = Witness.now()
+    if opened.case.scenario.name == "saturated":
+        throughput = _saturated(opened, inputs, request)
+        withheld = (Withheld("latency", SATURATED), Withheld("energy", why_unavailable()))
+        return Measured((throughput, *Witness.now().since(start)), withheld, (), evidence)
     window = time_window(
         lambda: opened.session.run(inputs),
         clock_ns=opened.session.clock_ns,
@@ -27,14 +43,25 @@ def time_case(request: StepRequest, trace: Trace) -> Measured:
         warmup_cap_s=request.timing.warmup_cap_s,
     )
     verdict = not_steady(window.steady, sum(window.warmup_ns) * 1e-9)
-    rows, batch = opened.fixed_batch, opened.case.scenario.batch
-    filled = Evidence("batch", f"filled up to {rows}, the only size that the network takes")
     return Measured(
         (_as_measurement("latency", window), *Witness.now().since(start)),
-        (Withheld("energy", why_unavailable()),),
+        (Withheld("throughput", SINGLE), Withheld("energy", why_unavailable())),
         (verdict,) if verdict else (),
-        (filled,) if rows and rows > batch else (),
+        evidence,
     )
+
+
+def _saturated(opened: Opened, inputs: dict[str, np.ndarray], request: StepRequest) -> Measurement:
+    """Return examples per second with every stream calling without a pause."""
+    found = saturate(
+        lambda: opened.session.run(inputs),
+        streams=opened.case.deployment.streams,
+        clock_ns=opened.session.clock_ns,
+        window_s=request.timing.window_s,
+        warmup_s=min(WARMUP_S, request.timing.warmup_cap_s),
+    )
+    batch = opened.case.scenario.batch  # a fixed batch may be larger: what fills it up serves nobody
+    return Measurement("throughput", tuple(rate * batch for rate in found.rates_per_s))
 
 
 def time_anchor(request: StepRequest, trace: Trace) -> Measured:

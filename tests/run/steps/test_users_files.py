@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from qbench.backends.base import BACKENDS
+from qbench.backends.base import BACKENDS, Placement
 from qbench.cases import ArtifactSpec, Choice, DataSpec, Float, Hop, Step, key
 from qbench.errors import DoesNotFit
 from qbench.formats import cache
@@ -134,7 +134,7 @@ FILES = [
 ]  # fmt: skip
 
 
-def prepared(path, technique=None, count=10):
+def prepared(path, technique=None, count=10, format="onnx", params=()):
     model = OnnxFile(str(path))
     shapes = {spec.name: ([count, *spec.shape[1:]], spec.dtype) for spec in model.load().inputs}
     inputs = {
@@ -144,9 +144,11 @@ def prepared(path, technique=None, count=10):
     store(Examples("samples", inputs, None))
     calibration = DataSpec(Choice("agreement"), "calibration", count)
     way = [Hop("source", Choice(str(path)), "onnx", Float(), model.content())]
+    if format == "openvino":
+        way.append(Hop("edge", Choice("to_openvino"), format, Float(), ""))
     if technique:
-        state = STRATEGIES[technique]().state(Float())
-        way.append(Hop("technique", Choice(technique), "onnx", state, "", calibration))
+        state = STRATEGIES[technique](**dict(params)).state(Float())
+        way.append(Hop("technique", Choice(technique, params), format, state, "", calibration))
     spec = ArtifactSpec(Choice(str(path)), tuple(way))
     trace = Trace()
     outcome = prepare(StepRequest(Step("prepare", spec), ((key(calibration), "samples"),)), trace)
@@ -169,11 +171,30 @@ def test_a_users_file_is_prepared_and_answers_like_before(make, technique, tmp_p
     batch = {name: array[:4] for name, array in inputs.items()}
     wanted = OnnxFile(str(path)).load()
     for engine in (BACKENDS[name]() for name in ("onnxruntime", "openvino")):
-        before = engine.load(wanted, "cpu", 1).run(batch)
-        after = engine.load(artifact, "cpu", 1).run(batch)
+        before = engine.load(wanted, Placement()).run(batch)
+        after = engine.load(artifact, Placement()).run(batch)
         assert [(a.shape, a.dtype) for a in after] == [(b.shape, b.dtype) for b in before]
         if before[0].dtype.kind == "f":
             assert np.abs(after[0] - before[0]).max() < 0.05 * np.ptp(before[0])
+
+
+@pytest.mark.parametrize("make", FILES, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("technique", [None, "nncf_int8", "weight_only"])
+@pytest.mark.parametrize(("format", "engine"), [("onnx", "onnxruntime"), ("openvino", "openvino")])
+def test_a_users_file_goes_the_way_that_ends_at_one_engine(make, technique, format, engine, tmp_path):
+    path = make(tmp_path / "a user's" / "model.onnx")
+    params = (("group_size", 16),) if technique == "weight_only" else ()
+    outcome, artifact, inputs = prepared(path, technique, format=format, params=params)
+    assert artifact.format == format
+    if technique:
+        numbers = {m.metric: m.samples[0] for m in outcome.measurements}
+        assert numbers["covered_weights"] <= 0.55 * numbers["covered_float"]
+    batch, wanted = {name: array[:4] for name, array in inputs.items()}, OnnxFile(str(path)).load()
+    before = BACKENDS["onnxruntime"]().load(wanted, Placement()).run(batch)
+    after = BACKENDS[engine]().load(artifact, Placement()).run(batch)
+    assert [(a.shape, a.dtype) for a in after] == [(b.shape, b.dtype) for b in before]
+    if before[0].dtype.kind == "f":
+        assert np.median(np.abs(after[0] - before[0])) < 0.02 * np.ptp(before[0])  # nncf clips outliers
 
 
 def test_the_copy_in_the_cache_is_whole_without_the_original(tmp_path):
@@ -182,7 +203,7 @@ def test_the_copy_in_the_cache_is_whole_without_the_original(tmp_path):
     for file in path.parent.iterdir():
         file.unlink()
     onnx.checker.check_model(str(artifact.path))
-    assert BACKENDS["onnxruntime"]().load(artifact, "cpu", 1).run(inputs)[0].shape == (10, 32)
+    assert BACKENDS["onnxruntime"]().load(artifact, Placement()).run(inputs)[0].shape == (10, 32)
 
 
 def test_a_file_that_is_quantized_already_is_no_float_baseline(tmp_path):

@@ -1,0 +1,56 @@
+"""Which steps a plan comes to: what is known before, what is done once, and what is done every round."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+from qbench.cases import Anchor, Hardware, Step
+from qbench.records import Measured, Outcome, Skipped
+from qbench.run.plan import TIMED, Plan
+
+
+def known(plan: Plan) -> Iterator[tuple[Step, Outcome]]:
+    """Yield what is known before anything runs: every cell that will, every one that cannot, and why."""
+    for case in plan.cells:
+        yield Step("plan", case), Measured(())
+    for skip in plan.skips:
+        yield Step("plan", skip.case), Skipped(skip.reason)
+    for one in plan.missing:
+        yield Step("plan", Hardware(one.hardware.name, one.hardware.title)), Skipped(one.reason)
+
+
+def once(plan: Plan) -> list[Step]:
+    """Return what is done once: data, artifacts, scores (the float baseline first), counts, deployments.
+
+    What an emulated device says is compared with what the same file says on this machine: that comes first.
+    """
+    cells = sorted(plan.cells, key=lambda case: (case.deployment.reached != "native", case.role != "fp32"))
+    data = dict.fromkeys(
+        spec
+        for case in cells
+        for spec in (
+            case.evaluation,
+            *(hop.calibration for hop in case.deployment.artifact.way if hop.calibration),
+        )
+    )
+    artifacts = dict.fromkeys(case.deployment.artifact for case in cells)
+    deployed = {(case.deployment, case.evaluation): case for case in reversed(cells)}
+    scored = [case for case in cells if deployed[case.deployment, case.evaluation] is case]
+    return [
+        *(Step("data", spec) for spec in data),
+        *(Step("prepare", spec) for spec in artifacts),
+        *(Step("score", case) for case in scored),
+        *(Step("count", case) for case in cells if case.scenario.name == "counted"),
+        *(Step("deploy", case) for case in cells if case.scenario.name in TIMED),
+    ]
+
+
+def one_round(plan: Plan, number: int, order: random.Random) -> list[Step]:
+    """Return one round of every group: all its cells and the anchor, in a new random order."""
+    steps: list[Step] = []
+    for (_, device), cells in plan.groups.items():
+        group = [Step("time", case, number) for case in cells] + [Step("anchor", Anchor(device), number)]
+        order.shuffle(group)
+        steps += group
+    return list(dict.fromkeys(steps))

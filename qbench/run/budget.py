@@ -1,0 +1,60 @@
+"""A run that must end in time: which cells stay, and which are dropped by the suite's own ranking."""
+
+from __future__ import annotations
+
+from qbench.cases import Case
+from qbench.errors import BadParameter
+from qbench.profile import Profile
+from qbench.run.cells import Skip
+from qbench.run.estimate import estimate_s
+
+
+def within(
+    budget_s: float, cells: dict[Case, int], profile: Profile
+) -> tuple[tuple[Case, ...], tuple[Skip, ...]]:
+    """Return the cells that fit, in their order, and a skip for every cell that was dropped.
+
+    What the suite ranks lowest goes first, and of one rank what it lists last. A float baseline stays as long
+    as anything is compared with it.
+
+    Raises:
+        BadParameter: not even one technique beside its baseline fits.
+    """
+    kept = dict(cells)
+    dropped: list[Case] = []
+    while kept and estimate_s(tuple(kept), profile) > budget_s:
+        candidates = [case for case in kept if not _needed(case, kept)]
+        worst = max(kept[case] for case in candidates)
+        last = [case for case in candidates if kept[case] == worst][-1]
+        del kept[last]
+        dropped.append(last)
+    if cells and not any(case.role != "fp32" for case in kept):
+        first = next((case for case in cells if case.role != "fp32"), next(iter(cells)))
+        least = estimate_s(
+            tuple(case for case in cells if case is first or _is_baseline(case, first)), profile
+        )
+        raise BadParameter(
+            f"--budget {budget_s:g}s: nothing fits; one technique beside its float baseline takes about "
+            f"{least:.0f} s",
+            fix=f"write --budget {int(least // 60) + 1}m, or narrow the run with --model and --backend",
+        )
+    ranks = {case: cells[case] for case in dropped}
+    skips = [
+        Skip(
+            case, f"dropped to stay within --budget {budget_s / 60:g}m (priority {ranks[case]} in the suite)"
+        )
+        for case in cells
+        if case in ranks
+    ]
+    return tuple(kept), tuple(skips)
+
+
+def _needed(case: Case, kept: dict[Case, int]) -> bool:
+    """Tell whether the case is a baseline that another one is still compared with."""
+    return case.role == "fp32" and any(other.role != "fp32" and _is_baseline(case, other) for other in kept)
+
+
+def _is_baseline(case: Case, of: Case) -> bool:
+    """Tell whether `case` is the float baseline of the other: the same model at the same place."""
+    same = case.deployment.differs_in_file_only(of.deployment)
+    return case.role == "fp32" and same and (case.scenario == of.scenario or of.scenario.name == "scored")

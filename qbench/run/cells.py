@@ -1,0 +1,158 @@
+"""The matrix: one technique of one model on one engine of one device becomes cells, or a skip."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from qbench.backends.base import BACKENDS
+from qbench.cases import SEED, ArtifactSpec, Case, Choice, DataSpec, Deployment, Float, Hop, Scenario, key
+from qbench.errors import BadFile, DoesNotFit
+from qbench.models.base import Model
+from qbench.profile import Profile
+from qbench.run.choose import model_of, strategy_of, task_of
+from qbench.run.targets import Target
+from qbench.run.way import Goal, find_way, version_or_none
+from qbench.suite import Suite, SuiteModel, SuiteScenario, Technique, choice_of
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A cell that cannot run here; the sum of these is the compatibility matrix."""
+
+    case: Case
+    reason: str
+
+
+class Matrix:
+    """Collects cells with their priorities, and skips."""
+
+    def __init__(self, suite: Suite, profile: Profile) -> None:
+        """Start empty."""
+        self.suite, self.profile = suite, profile
+        self.cells: dict[Case, int] = {}  # with the priority: the larger, the sooner it is left out
+        self.skips: list[Skip] = []
+        self.left_out = 0  # ranked beyond what the profile measures
+        self._content: dict[str, str] = {}
+        self._sizes: dict[Choice, tuple[dict[str, int], str]] = {}
+        self._no_data: dict[Choice, str] = {}
+
+    def add(self, wanted: SuiteModel, technique: Technique, backend: str, target: Target) -> None:
+        """Add one technique on one engine: a cell a scenario, and further calibration seeds."""
+        model = model_of(Choice(wanted.use))
+        task = choice_of(wanted.task, f"task of {wanted.use}") if wanted.task else model.task
+        for scenario, seed, priority in self._asked(wanted, technique, target):
+            if priority > self.profile.priority:
+                self.left_out += 1
+                continue
+            first = seed == self.suite.calibration.seeds[0]
+            named = technique if first else replace(technique, name=f"{technique.name}{SEED}{seed}")
+            case, reason = self._case(wanted.use, model, task, named, backend, target, seed, scenario)
+            if reason:  # the same for every batch and seed: said once
+                self.skips.append(Skip(case, reason))
+                return
+            self.cells.setdefault(case, priority)
+
+    def _asked(
+        self, wanted: SuiteModel, technique: Technique, target: Target
+    ) -> Iterator[tuple[SuiteScenario | None, int, int]]:
+        """Yield scenario (None: scored only), calibration seed and priority."""
+        seeds, ranked = self.suite.calibration.seeds, max(wanted.priority, technique.priority)
+        emulated, baseline = target.reached == "emulated", technique.role == "fp32"
+        scenarios = [
+            scenario
+            for scenario in self.suite.scenario
+            if (scenario.name == "counted") == emulated
+            and scenario.wants(wanted.use, technique.name, baseline=baseline)
+        ]
+        if emulated or technique.timed:
+            for scenario in scenarios:
+                yield scenario, seeds[0], max(ranked, scenario.priority)
+        elif scenarios:
+            yield None, seeds[0], ranked
+        calibrated = any(strategy_of(link).needs_calibration for link in technique.chain)
+        if self.profile.all_seeds and calibrated and scenarios and not emulated:
+            for seed in seeds[1:]:
+                yield None, seed, ranked + 1  # a wider look at what is measured anyway
+
+    def _case(
+        self,
+        use: str,
+        model: Model,
+        task: Choice,
+        technique: Technique,
+        backend: str,
+        target: Target,
+        seed: int,
+        scenario: SuiteScenario | None,
+    ) -> tuple[Case, str | None]:
+        engine, probe = BACKENDS[backend](), target.probes[backend].on(target.hardware.device)
+        source = Hop("source", Choice(use), model.format, Float(), self._content_of(use, model))
+        reason: str | None = None
+        way: tuple[Hop, ...] = (source,)
+        try:
+            way = find_way(
+                source,
+                technique.chain,
+                Goal(backend, engine.runs),
+                lambda: self._data(task, "calibration", self.suite.calibration.count, seed),
+            )
+        except DoesNotFit as error:
+            reason = error.problem
+        scored = min(self.suite.scored, self.profile.max_scored, target.hardware.scored or self.suite.scored)
+        evaluation = self._data(task, "test", scored, None)
+        spec = ArtifactSpec(Choice(use), way)
+        threads = self._threads(scenario, target)
+        placed = Deployment(
+            spec,
+            backend,
+            target.hardware.device,
+            threads,
+            key((target.probes[backend].version, version_or_none("numpy") or "")),
+            threads if scenario and scenario.name == "saturated" else 1,
+            target.hardware.name,
+            target.reached,
+        )
+        kind = Scenario(scenario.name, scenario.batch) if scenario else Scenario("scored")
+        case = Case(self.suite.name, technique.name, technique.role, placed, evaluation, kind)
+        return case, (
+            probe.absent
+            or self._no_data.get(task)
+            or reason
+            or engine.refuses(spec.state, probe)
+            or self._too_many(threads, target)
+        )
+
+    def _threads(self, scenario: SuiteScenario | None, target: Target) -> int:
+        if target.hardware.threads:
+            return target.hardware.threads
+        if self.profile.one_thread:
+            return 1
+        return (scenario.threads if scenario else 0) or cores()
+
+    def _too_many(self, threads: int, target: Target) -> str | None:
+        here = target.hardware.threads or cores()
+        return f"the suite asks for {threads} threads, and there are {here} here" if threads > here else None
+
+    def _content_of(self, use: str, model: Model) -> str:
+        if use not in self._content:
+            self._content[use] = model.content()
+        return self._content[use]
+
+    def _data(self, task: Choice, split: str, wanted: int, seed: int | None) -> DataSpec:
+        """Return which examples; where the data is not here, a count that nobody will ask for."""
+        if task not in self._sizes:
+            made = task_of(task)
+            try:
+                self._sizes[task] = (dict(made.sizes()), made.recipe())  # type: ignore[arg-type]
+            except BadFile as error:
+                self._no_data[task] = f"{error.problem} (fix: {error.fix})"
+                self._sizes[task] = ({}, "")
+        sizes, recipe = self._sizes[task]
+        return DataSpec(task, split, min(wanted, sizes.get(split, wanted)), seed, recipe)  # type: ignore[arg-type]
+
+
+def cores() -> int:
+    """Return the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,44 @@
+"""About how long a run will take: what is in the cache already is not counted."""
+
+from __future__ import annotations
+
+from qbench.cases import ArtifactSpec, Case
+from qbench.formats import cache
+from qbench.profile import Profile
+
+# Rough prices of what is not a window, from runs on two cores (docs/log.md); only the estimate rests on them.
+EDGE_S = {"exported": 2.5, "onnx": 4.0, "pt2": 14.0}  # by the format that a conversion gives
+OTHER_EDGE_S = 1.0
+TECHNIQUE_S = 5.0
+SCORE_S_PER_EXAMPLE = 0.0015
+EMULATED_S_PER_EXAMPLE = 0.15
+STEP_S = 0.7  # load and warm-up of a timed step that is steady at once
+DEPLOY_S = 1.5
+COUNT_S = 8.0  # a fresh emulated interpreter, and a few inferences
+START_S = 6.0  # fork servers import their engines
+
+
+def estimate_s(cells: tuple[Case, ...], profile: Profile) -> float:
+    """Return about how long these cells will take."""
+    prepared: set[ArtifactSpec] = set()
+    for case in cells:
+        prepared |= {way for way in cache.prefixes(case.deployment.artifact) if not cache.holds(way)}
+    prepare = sum(_hop_s(spec) for spec in prepared)
+    scored = {(case.deployment, case.evaluation) for case in cells}
+    score = sum(
+        evaluation.count * (EMULATED_S_PER_EXAMPLE if placed.reached == "emulated" else SCORE_S_PER_EXAMPLE)
+        + 0.3
+        for placed, evaluation in scored
+    )
+    timed = [case for case in cells if case.scenario.name in ("single", "saturated")]
+    counted = sum(case.scenario.name == "counted" for case in cells)
+    rounds = profile.rounds * (len(timed) * (profile.window_s + STEP_S) + 0.6)
+    starts = START_S * (profile.rounds if profile.fresh_servers else 1)
+    return starts + prepare + score + rounds + len(timed) * DEPLOY_S + counted * COUNT_S
+
+
+def _hop_s(spec: ArtifactSpec) -> float:
+    last = spec.way[-1]
+    if last.kind == "source":
+        return 0.0 if last.gives == "torch" else 0.2
+    return EDGE_S.get(last.gives, OTHER_EDGE_S) if last.kind == "edge" else TECHNIQUE_S

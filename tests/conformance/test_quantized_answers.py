@@ -1,0 +1,220 @@
+"""An engine may be wrong although the file is right: its answers are held to the file's own.
+
+The wrong engine here is a real one: openvino 2026.4.1 on x86, on two kinds of files.
+"""
+
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from qbench.backends.onnxruntime import OnnxRuntimeSession
+from qbench.cases import ArtifactSpec, Case, Choice, DataSpec, Deployment, Float, Hop, Scenario, Step, key
+from qbench.formats import cache
+from qbench.formats.artifact import Artifact, Note, TensorSpec, files, load, save
+from qbench.formats.reference import NO_SIMULATION, SIMULATED, keep_simulated, read_simulated
+from qbench.records import Failed, find
+from qbench.run.perform import perform
+from qbench.run.protocol import StepRequest, Trace
+from qbench.run.steps.check import SIMULATED_LIMIT, WrongOutputs
+from qbench.run.steps.prepare import _simulate
+from qbench.run.steps.score import score
+from qbench.strategies.base import STRATEGIES, Calibration
+from qbench.tasks.base import Examples, store
+
+WIDTH = 64
+ROWS = np.random.default_rng(1).standard_normal((16, WIDTH)).astype("f4")
+
+
+def chain(folder, batch, *, relu=False, **parameters):
+    """Return three matrix products in a row, without biases, as a static int8 file for this batch."""
+    rng, nodes, stored = np.random.default_rng(0), [], []
+    for number in range(3):
+        weight = (rng.standard_normal((WIDTH, WIDTH)) / np.sqrt(WIDTH)).astype("f4")
+        stored.append(numpy_helper.from_array(weight, f"w{number}"))
+        made = [f"p{number + 1}"] if relu else [f"x{number + 1}"]
+        nodes.append(helper.make_node("MatMul", [f"x{number}", f"w{number}"], made))
+        if relu:
+            nodes.append(helper.make_node("Relu", made, [f"x{number + 1}"]))
+    ends = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [batch or "n", WIDTH])
+        for name in ("x0", "x3")
+    ]
+    graph = helper.make_graph(nodes, "chain", ends[:1], ends[1:], stored)
+    (folder / "float").mkdir(parents=True)
+    path = folder / "float" / "model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9), path)
+    inputs, outputs = (
+        (TensorSpec("x0", "float32", (batch, WIDTH)),),
+        (TensorSpec("x3", "float32", (batch, WIDTH)),),
+    )
+    source = Artifact("onnx", Float(), inputs, outputs, path)
+    (folder / "quantized").mkdir()
+    strategy = STRATEGIES["static_int8"](**parameters)
+    return strategy.apply(source, Calibration("rows", {"x0": ROWS}, batch), folder / "quantized")
+
+
+def deployed(artifact, backend, *, simulated=True):
+    """Put the file into the cache as `prepare` does; return the request that scores it."""
+    state = str(artifact.path)  # a key of its own
+    hops = (
+        Hop("source", Choice("a chain of products"), "onnx", Float(), state),
+        Hop("technique", Choice("static_int8"), "onnx", artifact.state, ""),
+    )
+    spec = ArtifactSpec(hops[0].use, hops)
+    if not cache.holds(spec):
+        making = cache.workspace(spec)
+        artifact.path.rename(making / "model.onnx")
+        moved = Artifact("onnx", artifact.state, artifact.inputs, artifact.outputs, making / "model.onnx")
+        notes = _simulate(moved, making) if simulated else ()
+        save(
+            Artifact("onnx", artifact.state, artifact.inputs, artifact.outputs, moved.path, notes=notes),
+            making,
+            spec,
+        )
+        cache.publish(making, spec)
+    store(Examples("rows-of-the-tests", {"x0": ROWS}, None))
+    evaluation = DataSpec(Choice("agreement"), "test", len(ROWS))
+    case = Case(
+        "t", "static_int8", "technique", Deployment(spec, backend, "cpu", 1, ""), evaluation, Scenario()
+    )
+    return StepRequest(Step("score", case), ((key(evaluation), "rows-of-the-tests"),))
+
+
+def kept_in(request):
+    return cache.folder_of(request.step.subject.deployment.artifact)
+
+
+# --- the real faults ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("batch", "parameters"), [
+    (1, {}),  # with one thread, as here; right with two
+    (8, {}),  # with any
+    (8, {"scheme": "s8s8"}),
+    (None, {"activation_bits": 16, "relu": True}),  # right with signed activations
+])  # fmt: skip
+def test_an_engine_that_answers_wrongly_fails_and_says_by_how_much(tmp_path, batch, parameters):
+    request = deployed(chain(tmp_path, batch, **parameters), "openvino")
+    with pytest.raises(WrongOutputs) as found:
+        score(request, Trace())
+    assert "openvino differs by " in found.value.problem
+    assert (
+        "of the outputs' range from what the same file says with its integers simulated"
+        in found.value.problem
+    )
+    assert "report it to the engine's makers" in found.value.fix
+    outcome = perform(request)
+    assert isinstance(outcome, Failed)
+    assert outcome.stage == "check"
+
+
+@pytest.mark.parametrize("batch", [None, 1, 2, 8])
+@pytest.mark.parametrize(
+    "parameters", [{}, {"scheme": "s8s8"}, {"activation_bits": 16, "relu": True}], ids=str
+)
+def test_an_engine_that_answers_rightly_says_how_near_it_is(tmp_path, batch, parameters):
+    found = score(deployed(chain(tmp_path, batch, **parameters), "onnxruntime"), Trace())
+    assert find(found, "simulated_error").samples[0] < 0.02
+
+
+@pytest.mark.parametrize("parameters", [{}, {"scheme": "s8s8"}, {"relu": True}], ids=str)
+def test_the_other_engine_is_right_with_a_free_batch(tmp_path, parameters):
+    found = score(deployed(chain(tmp_path, None, **parameters), "openvino"), Trace())
+    assert find(found, "simulated_error").samples[0] < 0.02
+
+
+# --- the limit ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("share", "good"), [(0.5, True), (0.99, True), (1.01, False), (np.nan, False)])
+def test_the_limit_is_a_share_of_the_outputs_range(tmp_path, monkeypatch, share, good):
+    request = deployed(chain(tmp_path, None), "onnxruntime")
+    _, wanted = read_simulated(kept_in(request))
+    wrong = wanted.copy()
+    wrong[3, 5] += share * SIMULATED_LIMIT * np.ptp(wanted)  # one number of all
+    answers = {len(wanted): wrong, len(ROWS): ROWS, 1: ROWS[:1]}
+    monkeypatch.setattr(OnnxRuntimeSession, "run", lambda self, inputs: (answers[len(inputs["x0"])],))
+    if good:
+        error = find(score(request, Trace()), "simulated_error").samples[0]
+        assert error == pytest.approx(share * SIMULATED_LIMIT, rel=1e-3)
+    else:
+        words = "by NaN or infinity" if np.isnan(share) else r"by 0\.25 of the outputs' range"
+        with pytest.raises(WrongOutputs, match=words):
+            score(request, Trace())
+
+
+# --- what is kept, and where ----------------------------------------------------------------------
+
+
+def test_the_files_own_answers_are_no_part_of_what_is_deployed(tmp_path):
+    folder = kept_in(deployed(chain(tmp_path, None), "onnxruntime"))
+    assert (folder / SIMULATED).is_file()
+    assert [path.name for path in files(folder)] == ["model.onnx"]
+
+
+def test_the_files_own_answers_are_those_of_its_formulas(tmp_path):
+    """The standard's own evaluator, which shares no code with any engine, says the same."""
+    from onnx.reference import ReferenceEvaluator
+
+    artifact = chain(tmp_path, None)
+    assert keep_simulated(artifact, tmp_path) is None
+    inputs, outputs = read_simulated(tmp_path)
+    (wanted,) = ReferenceEvaluator(str(artifact.path)).run(None, inputs)
+    np.testing.assert_allclose(
+        outputs, wanted, atol=0.02 * np.ptp(wanted)
+    )  # a half may be rounded either way
+
+
+def test_a_file_without_such_answers_says_why(tmp_path):
+    request = deployed(chain(tmp_path, None), "onnxruntime", simulated=False)
+    withheld = {w.metric: w.reason for w in score(request, Trace()).withheld}
+    assert withheld["simulated_error"] == "no simulated answers were kept with this file"
+
+
+def reason(state, format="onnx", folder=None):
+    artifact = Artifact(format, state, (), (), None)
+    return keep_simulated(artifact, folder)
+
+
+def test_every_file_that_has_none_has_a_reason_and_none_of_an_earlier_file(tmp_path):
+    states = {
+        name: STRATEGIES[name]().state(Float()) for name in ("static_int8", "dynamic_int8", "weight_only")
+    }
+    (tmp_path / SIMULATED).write_text("of an earlier file")
+    assert reason(Float(), folder=tmp_path) is None  # it makes no claim about integers
+    assert not (tmp_path / SIMULATED).exists()
+    assert "in the format openvino has no second reader" in reason(
+        states["static_int8"], "openvino", tmp_path
+    )
+    assert "only fixed scales are" in reason(states["dynamic_int8"], folder=tmp_path)
+    assert "only fixed scales are" in reason(states["weight_only"], folder=tmp_path)
+    assert "its simulation stopped" in reason(states["static_int8"], folder=tmp_path)  # there is no file
+
+
+def test_without_the_library_there_is_a_reason(tmp_path, monkeypatch):
+    import sys
+
+    artifact = chain(tmp_path, None)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert "is missing where the file was made" in keep_simulated(artifact, tmp_path)
+
+
+def test_the_reason_goes_into_the_note_and_from_there_into_the_score(tmp_path):
+    artifact = Artifact("openvino", STRATEGIES["nncf_int8"]().state(Float()), (), ())
+    before = Note("saturation", "none"), Note(NO_SIMULATION, "of an earlier file")
+    saturation, why = _simulate(
+        SimpleNamespace(format="openvino", state=artifact.state, notes=before), tmp_path
+    )
+    assert saturation == before[0]
+    assert "openvino" in why.found
+    request = deployed(chain(tmp_path, None), "onnxruntime", simulated=False)
+    folder, loaded = kept_in(request), load(kept_in(request))
+    spec = request.step.subject.deployment.artifact
+    save(
+        Artifact("onnx", loaded.state, loaded.inputs, loaded.outputs, loaded.path, notes=(why,)), folder, spec
+    )
+    withheld = {w.metric: w.reason for w in score(request, Trace()).withheld}
+    assert withheld["simulated_error"] == why.found

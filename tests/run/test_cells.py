@@ -1,0 +1,151 @@
+"""What a suite's rankings, scenarios and devices come to: which cells there are, and which are left out."""
+
+import pytest
+
+from qbench.errors import BadParameter, BadSuite
+from qbench.profile import PROFILES
+from qbench.run.cells import cores
+from qbench.run.plan import Selection
+
+TWO = {"int8": '[{ use = "fake_int8" }]', "half": '[{ use = "fake_int8", speedup = 0.5 }]'}
+QUICK, STANDARD, RIGOROUS = (PROFILES[name] for name in ("quick", "standard", "rigorous"))
+
+
+def told(plan):
+    """Return the cells as (technique, scenario, batch, threads, streams)."""
+    return [
+        (c.technique, c.scenario.name, c.scenario.batch, c.deployment.threads, c.deployment.streams)
+        for c in plan.cells
+    ]
+
+
+def ranked(place, *, technique=1, scenario=1):
+    path = place.suite("ranked", {"int8": f'[{{ use = "fake_int8" }}]\npriority = {technique}'})
+    path.write_text(path.read_text().replace("batch = 1\n", f"batch = 1\npriority = {scenario}\n"))
+
+
+@pytest.mark.parametrize(
+    ("technique", "scenario", "quick", "standard", "rigorous"),
+    [(1, 1, 2, 2, 2), (2, 1, 1, 2, 2), (1, 2, 0, 2, 2), (3, 1, 1, 1, 2), (2, 3, 0, 0, 2)],
+)
+def test_a_profile_measures_what_is_ranked_within_it(inside, technique, scenario, quick, standard, rigorous):
+    ranked(inside, technique=technique, scenario=scenario)
+    for profile, cells in ((QUICK, quick), (STANDARD, standard), (RIGOROUS, rigorous)):
+        if not cells:
+            with pytest.raises(
+                BadSuite, match=f"ranks nothing within the profile {profile.name}.*\n.*standard"
+            ):
+                inside.plan("ranked", profile)
+            continue
+        plan = inside.plan("ranked", profile)
+        assert len(plan.cells) == cells
+        assert plan.left_out == 2 - cells
+
+
+def test_what_is_not_to_be_timed_is_scored_and_its_baseline_is_timed(inside):
+    inside.suite("some", {"int8": '[{ use = "fake_int8" }]\ntimed = false'})
+    assert told(inside.plan("some", QUICK)) == [
+        ("fp32", "single", 1, cores(), 1),
+        ("int8", "scored", 1, cores(), 1),
+    ]
+
+
+def test_a_scenario_may_ask_for_some_models_and_techniques_and_always_gets_the_baseline(inside):
+    more = '[[scenario]]\nbatch = 8\ntechniques = ["half"]\n'
+    inside.suite("some", TWO, more=more)
+    assert [cell[:3] for cell in told(inside.plan("some", QUICK)) if cell[2] == 8] == [
+        ("fp32", "single", 8),
+        ("half", "single", 8),
+    ]
+
+
+def test_a_saturated_scenario_has_a_stream_for_every_thread(inside):
+    inside.suite("full", {}, more='[[scenario]]\nname = "saturated"\nbatch = 4\n')
+    assert told(inside.plan("full", QUICK))[1] == ("fp32", "saturated", 4, cores(), cores())
+
+
+def test_more_threads_than_there_are_is_a_skip_with_its_reason(inside):
+    inside.suite("wide", {}, more="[[scenario]]\nbatch = 1\nthreads = 4096\n")
+    plan = inside.plan("wide", QUICK)
+    assert [skip.reason for skip in plan.skips] == [
+        f"the suite asks for 4096 threads, and there are {cores()} here"
+    ]
+    assert len(plan.cells) == 1
+
+
+@pytest.mark.parametrize(("was", "becomes", "words"), [
+    ('techniques = ["half"]', 'techniques = ["haf"]', r"scenario\[2\].techniques: .*'haf'\n.*'half'"),
+    ('techniques = ["half"]', 'models = ["fake_netwrk"]', r"scenario\[2\].models: .*\n.*'fake_network'"),
+    ('techniques = ["half"]', "threads = -1", r"scenario\[2\]: threads = -1"),
+    ('techniques = ["half"]', "priority = 0", r"priority = 0\n.*priority = 1"),
+])  # fmt: skip
+def test_a_wrong_word_in_a_scenario_is_told(inside, was, becomes, words):
+    more = '[[scenario]]\nbatch = 8\ntechniques = ["half"]\n'.replace(was, becomes)
+    inside.suite("wrong", TWO, more=more)
+    with pytest.raises(BadSuite, match=r"(?s)wrong\.toml.*" + words):
+        inside.plan("wrong")
+
+
+# --- a budget -----------------------------------------------------------------------------------------
+
+
+def budget(place, seconds, name="all"):
+    return place.plan(name, QUICK, selection=Selection(budget_s=seconds))
+
+
+def test_a_budget_that_is_large_enough_drops_nothing(inside):
+    inside.suite("all", TWO)
+    whole = inside.plan("all", QUICK)
+    assert budget(inside, whole.estimate_s).cells == whole.cells
+
+
+def test_the_lowest_ranked_is_dropped_first_then_what_stands_last_and_the_baseline_stays(inside):
+    inside.suite("all", {"low": '[{ use = "fake_int8", speedup = 3 }]\npriority = 1'} | TWO)
+    path = inside.root / "suites" / "all.toml"
+    text = path.read_text().replace("priority = 1\n", "")
+    path.write_text(text.replace('name = "low"\n', 'name = "low"\npriority = 2\n'))
+    whole = inside.plan("all", STANDARD)
+    assert [case.technique for case in whole.cells] == ["fp32", "low", "int8", "half"]
+
+    def at(seconds):
+        return inside.plan("all", STANDARD, selection=Selection(budget_s=seconds))
+
+    smaller = at(whole.estimate_s - 1)
+    assert [case.technique for case in smaller.cells] == ["fp32", "int8", "half"]
+    assert [skip.reason for skip in smaller.skips] == [
+        f"dropped to stay within --budget {(whole.estimate_s - 1) / 60:g}m (priority 2 in the suite)"
+    ]
+    least = at(smaller.estimate_s - 1)
+    assert [case.technique for case in least.cells] == ["fp32", "int8"]
+    assert least.estimate_s <= smaller.estimate_s - 1
+
+
+def test_a_budget_that_nothing_fits_into_says_what_would(inside):
+    inside.suite("all", TWO)
+    with pytest.raises(BadParameter, match=r"--budget 1s: nothing fits; .*\n.*write --budget 1m"):
+        budget(inside, 1.0)
+    assert len(budget(inside, 60.0).cells) >= 2
+
+
+# --- hardware that is not here ------------------------------------------------------------------------
+
+
+ELSEWHERE = """
+name = "elsewhere"
+title = "a device of another kind"
+device = "cpu"
+backends = ["fake"]
+[recognise]
+architecture = "pdp11"
+"""
+
+
+def test_hardware_that_is_not_here_has_one_line_with_its_reason(inside):
+    inside.suite("all", TWO)
+    (inside.root / "hardware_profiles" / "elsewhere.toml").write_text(ELSEWHERE)
+    plan = inside.plan("all", QUICK, hardware="testbed,elsewhere")
+    assert [(one.hardware.name, one.reason) for one in plan.missing] == [
+        ("elsewhere", plan.missing[0].reason)
+    ]
+    assert "pdp11" in plan.missing[0].reason
+    assert len(plan.cells) == 3
