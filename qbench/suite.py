@@ -31,6 +31,7 @@ class SuiteTechnique:
     chain: list[dict[str, Any]]
     role: Literal["fp32", "float", "technique"] = "technique"
     timed: bool = True  # False: only its accuracy and size are asked for; its speed is that of another
+    models: list[str] = field(default_factory=list)  # only these; empty: all
     priority: int = 1
 
 
@@ -93,6 +94,7 @@ class Technique:
     role: Literal["fp32", "float", "technique"]
     chain: tuple[Choice, ...]
     timed: bool = True
+    models: tuple[str, ...] = ()
     priority: int = 1
 
 
@@ -154,17 +156,20 @@ def _told(scenario: SuiteScenario) -> str:
 
 def _check_scenarios(suite: Suite, techniques: list[str]) -> None:
     """Look up every name in a scenario, and every number there."""
+    models = [model.use for model in suite.model]
+    listed = [(f"technique {one.name!r}", one.models) for one in suite.technique]
+    listed += [(f"scenario[{number}]", one.models) for number, one in enumerate(suite.scenario, start=1)]
+    for place, names in listed:
+        for name in names:
+            if name not in models:
+                problem = f"{suite.file}: {place}.models: the suite has no model {name!r}"
+                raise BadSuite(problem, fix=did_you_mean(name, models))
     for number, scenario in enumerate(suite.scenario, start=1):
         where = f"{suite.file}: scenario[{number}]"
         for name in scenario.techniques:
             if name not in techniques:
                 problem = f"{where}.techniques: the suite has no technique {name!r}"
                 raise BadSuite(problem, fix=did_you_mean(name, techniques))
-        models = [model.use for model in suite.model]
-        for name in scenario.models:
-            if name not in models:
-                problem = f"{where}.models: the suite has no model {name!r}"
-                raise BadSuite(problem, fix=did_you_mean(name, models))
         if scenario.threads < 0:
             raise BadSuite(
                 f"{where}: threads = {scenario.threads}", fix="write threads = 1, or 0 for all of them"
@@ -219,7 +224,16 @@ def expanded(suite: Suite) -> list[Technique]:
             )
             label = ", ".join(f"{name}={value}" for (_, name), value in swept.items())
             name = f"{technique.name} ({label})" if label else technique.name
-            techniques.append(Technique(name, technique.role, chain, technique.timed, technique.priority))
+            techniques.append(
+                Technique(
+                    name,
+                    technique.role,
+                    chain,
+                    technique.timed,
+                    tuple(technique.models),
+                    technique.priority,
+                )
+            )
     return techniques
 
 

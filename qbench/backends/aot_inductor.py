@@ -96,7 +96,7 @@ class AotInductorSession(Session):
     def __init__(self, torch: Any, artifact: Artifact, placement: Placement) -> None:
         """Load it; the copy that torch unpacks is unlinked at once, for a worker ends without cleaning up.
 
-        What `torch._inductor.aoti_load_package` returns is a shell around this loader; it needs the compiler's
+        What `torch._inductor.aoti_load_package` returns is a shell around this loader; it needs a compiler's
         modules, two seconds of imports that no deployment pays.
         """
         assert artifact.path is not None
@@ -174,7 +174,7 @@ def products_in(log: str) -> Counter[tuple[str, str, tuple[str, ...]]]:
 
 def tally(ran: Counter[tuple[str, str, tuple[str, ...]]], state: State) -> tuple[int, int]:
     """Return how many products had both factors in the state's low format, and how many in none."""
-    wanted = INTEGERS if isinstance(state, Quantized) else ()
+    wanted: tuple[str, ...] = INTEGERS if isinstance(state, Quantized) else ()
     if isinstance(state, Float):
         wanted = NARROW.get(state.dtype, ())
     low = sum(count for (_, _, types), count in ran.items() if types and set(types) <= set(wanted))

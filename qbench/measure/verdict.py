@@ -34,7 +34,7 @@ def drowned(sqnr_db: float) -> Verdict | None:
         return None
     return Verdict(
         "collapsed",
-        f"the outputs' signal stands {sqnr_db:.1f} dB above the difference to float (at least {DROWNED_DB:g}): "
+        f"the outputs stand {sqnr_db:.1f} dB above their difference to float (at least {DROWNED_DB:g}): "
         "they are not the network's any more; quantize fewer layers or per channel",
     )
 

@@ -32,7 +32,7 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How often an activation took which value; zero is an edge, and exact zeros stand apart: they cost nothing."""
+    """How often an activation took which value; zero is an edge, and exact zeros stand apart: they are free."""
 
     low: float  # the least value seen, or zero
     high: float  # the greatest, or zero

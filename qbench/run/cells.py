@@ -34,6 +34,7 @@ class Matrix:
         self.cells: dict[Case, int] = {}  # with the priority: the larger, the sooner it is left out
         self.skips: list[Skip] = []
         self.left_out = 0  # ranked beyond what the profile measures
+        self._for_themselves: set[Case] = set()  # of scenarios that ask for every technique
         self._content: dict[str, str] = {}
         self._sizes: dict[Choice, tuple[dict[str, int], str]] = {}
         self._no_data: dict[Choice, str] = {}
@@ -53,11 +54,22 @@ class Matrix:
                 self.skips.append(Skip(case, reason))
                 return
             self.cells.setdefault(case, priority)
+            if scenario and not scenario.techniques:
+                self._for_themselves.add(case)
+
+    def drop_lonely(self) -> None:
+        """Leave out baselines that nothing is compared with, where a scenario asked for techniques."""
+        for case in list(self.cells):
+            alone = case.role == "fp32" and case not in self._for_themselves
+            if alone and not any(_compared(other, case) for other in self.cells):
+                del self.cells[case]
 
     def _asked(
         self, wanted: SuiteModel, technique: Technique, target: Target
     ) -> Iterator[tuple[SuiteScenario | None, int, int]]:
         """Yield scenario (None: scored only), calibration seed and priority."""
+        if technique.models and wanted.use not in technique.models:
+            return
         seeds, ranked = self.suite.calibration.seeds, max(wanted.priority, technique.priority)
         emulated, baseline = target.reached == "emulated", technique.role == "fp32"
         scenarios = [
@@ -151,6 +163,12 @@ class Matrix:
                 self._sizes[task] = ({}, "")
         sizes, recipe = self._sizes[task]
         return DataSpec(task, split, min(wanted, sizes.get(split, wanted)), seed, recipe)  # type: ignore[arg-type]
+
+
+def _compared(case: Case, base: Case) -> bool:
+    """Tell whether a timed or counted cell is told against this baseline."""
+    same = case.deployment.differs_in_file_only(base.deployment)
+    return case.role != "fp32" and case.scenario == base.scenario and same
 
 
 def cores() -> int:

@@ -85,6 +85,7 @@ def make_plan(suite: Suite, profile: Profile, reached: Reached, selection: Selec
                 if backend in target.hardware.backends:
                     for technique in techniques:
                         matrix.add(model, technique, backend, target)
+    matrix.drop_lonely()
     if matrix.left_out and not matrix.cells and not matrix.skips:
         raise BadSuite(
             f"{suite.file or suite.name} ranks nothing within the profile {profile.name}, which measures "

@@ -30,7 +30,8 @@ class DynamicInt8(Strategy):
 
     about: ClassVar[str] = "int8 weights, activation scales computed at run time; needs no data"
     source: ClassVar[str] = (
-        "onnxruntime.quantization.quantize_dynamic; torchao.quantization.Int8DynamicActivationInt8WeightConfig"
+        "onnxruntime.quantization.quantize_dynamic; "
+        "torchao.quantization.Int8DynamicActivationInt8WeightConfig"
     )
     routes: ClassVar[tuple[Route, ...]] = (
         Route("onnx", "onnx", "onnxruntime-gpu onnxruntime onnx"),

@@ -1,4 +1,4 @@
-"""Static int8 of a torch.export program: torchao's quantizer for x86, whose patterns torch's compiler fuses."""
+"""Static int8 of a torch.export program: torchao's quantizer for x86, whose patterns its compiler fuses."""
 
 from __future__ import annotations
 
@@ -75,6 +75,7 @@ def _nothing_covered(program: Any) -> DoesNotFit:
     found = Counter(str(node.target).removeprefix("aten.").split(".")[0] for node in nodes)
     kinds = ", ".join(f"{kind} x{count}" for kind, count in found.most_common())
     return DoesNotFit(
-        f"pt2e_int8 covers convolutions and linear layers; this network has none (found: {kinds or 'nothing'})",
+        "pt2e_int8 covers convolutions and linear layers; this network has none of them "
+        f"(found: {kinds or 'nothing'})",
         fix="leave pt2e_int8 out for this network",
     )

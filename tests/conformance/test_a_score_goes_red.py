@@ -15,8 +15,8 @@ from qbench.formats.fake import write_fake
 from qbench.formats.reference import NAME as REFERENCE
 from qbench.records import find
 from qbench.run.protocol import Baseline, StepRequest, Trace
+from qbench.run.steps.check import WrongOutputs
 from qbench.run.steps.score import (
-    WrongOutputs,
     _against_float,
     _barely_covered,
     _disagrees,

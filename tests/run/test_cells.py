@@ -59,6 +59,21 @@ def test_a_scenario_may_ask_for_some_models_and_techniques_and_always_gets_the_b
     ]
 
 
+def test_a_baseline_that_nothing_is_compared_with_is_left_out_where_techniques_are_named(inside):
+    more = '[[scenario]]\nbatch = 8\ntechniques = ["half"]\n'
+    inside.suite("some", TWO | {"half": f"{TWO['half']}\npriority = 2"}, more=more)
+    assert [cell[2] for cell in told(inside.plan("some", QUICK))] == [1, 1]
+    assert [cell[2] for cell in told(inside.plan("some", STANDARD))] == [1, 8, 1, 1, 8]
+
+
+def test_a_technique_may_be_for_some_models_only(inside):
+    path = inside.suite("some", {"int8": '[{ use = "fake_int8" }]\nmodels = ["fake_network"]'})
+    assert len(inside.plan("some", QUICK).cells) == 2
+    path.write_text(path.read_text().replace('models = ["fake_network"]', 'models = ["fake_netwrk"]'))
+    with pytest.raises(BadSuite, match=r"technique 'int8'.models: .*'fake_netwrk'\n.*'fake_network'"):
+        inside.plan("some", QUICK)
+
+
 def test_a_saturated_scenario_has_a_stream_for_every_thread(inside):
     inside.suite("full", {}, more='[[scenario]]\nname = "saturated"\nbatch = 4\n')
     assert told(inside.plan("full", QUICK))[1] == ("fp32", "saturated", 4, cores(), cores())

@@ -21,7 +21,9 @@ def main() -> None:
     import onnxruntime
     import openvino
 
-    openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")  # loads the plugin: fails where no CPU is eligible
+    openvino.Core().get_property(
+        "CPU", "FULL_DEVICE_NAME"
+    )  # loads the plugin: fails where no CPU is eligible
     child = os.fork()
     if child == 0:
         os._exit(int(np.arange(8).sum()))
