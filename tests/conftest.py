@@ -46,6 +46,24 @@ def in_format(tmp_path_factory):
     return give
 
 
+@pytest.fixture(scope="session")
+def quantized_program(in_format, images, tmp_path_factory):
+    """Return the small network as a statically quantized program: integers in the file, float around them."""
+    from qbench.strategies.base import STRATEGIES, Calibration
+
+    calibration = Calibration("images of the tests", {"images": images})
+    return STRATEGIES["pt2e_int8"]().apply(
+        in_format("exported"), calibration, tmp_path_factory.mktemp("quantized-exported")
+    )
+
+
+@pytest.fixture(scope="session")
+def quantized_package(quantized_program, tmp_path_factory):
+    """Return the same, compiled."""
+    edge = next(edge for edge in EDGES if edge.gives == "pt2")
+    return edge.convert(quantized_program, tmp_path_factory.mktemp("quantized-pt2"))
+
+
 def live(body):
     import torch
     from torch import nn

@@ -69,7 +69,10 @@ EXCEPTIONS = {
     "formats/edges.py": ({"openvino"}, "a file format has the name of the library that reads it"),
     "formats/ir.py": ({"openvino"}, "the same"),
     "formats/proof.py": ({"openvino"}, "the same"),
-    "formats/reference.py": ({"onnxruntime"}, "what a quantized file says itself, with simulated integers"),
+    "formats/reference.py": (
+        {"onnxruntime", "openvino"},
+        "what a quantized file says itself, with simulated integers",
+    ),
     "quant/ir_graph.py": ({"openvino"}, "the format's only reader"),
     "quant/silent_nncf.py": ({"nncf"}, "two strategies silence it alike"),
     "measure/energy.py": ({"rapl"}, "the operating system's own name for its energy counters"),

@@ -149,10 +149,12 @@ write_manifest() { # by the device itself, once each CPU has run an engine
       --library-path "$libraries:$new/host/usr/lib/x86_64-linux-gnu" "$new/host/usr/bin/qemu-aarch64")
   fi
   absent=$(cat "$new/plugin_absent" 2>/dev/null || true)
+  # shellcheck disable=SC2086  # one word a line becomes one line
+  cpus=$(echo $cpus)
   for cpu in $cpus; do
     # what it imports is compiled here, once
     env -u PYTHONDONTWRITEBYTECODE -u PYTHONPATH "$new/run" "$cpu" "$here/manifest.py" \
-      "$version" "$absent" "$recipe" "$(echo $cpus)" "$debs" >"$new/manifest.$cpu" 2>"$new/manifest.log" || {
+      "$version" "$absent" "$recipe" "$cpus" "$debs" >"$new/manifest.$cpu" 2>"$new/manifest.log" || {
       sed 's/^/  device: /' "$new/manifest.log" >&2
       die "the emulated $cpu does not work" "see its words above; with QBENCH_QEMU set, try without"
     }
@@ -170,7 +172,7 @@ case $DIR in *,*) die "a comma in '$DIR' would end a qemu option" "name a folder
 check_machine
 [ -z "${QBENCH_QEMU:-}" ] || check_own_qemu
 find_installer
-mkdir -p "$(dirname "$DIR")" 2>/dev/null && [ -w "$(dirname "$DIR")" ] ||
+(mkdir -p "$(dirname "$DIR")" && : >>"$DIR.lock") 2>/dev/null ||
   die "cannot write in $(dirname "$DIR")" "name a folder where you may: setup_arm.sh DIR"
 DIR=$(cd "$(dirname "$DIR")" && pwd)/$(basename "$DIR")
 recipe=$( (echo "${QBENCH_QEMU:-}" && cat "$0" "$here"/*.* "$here/cpus") | sha256sum | cut -d ' ' -f 1)
@@ -187,7 +189,11 @@ fi
 rm -rf "$DIR".partial-* # what a set-up that was stopped left
 new=$(mktemp -d "$DIR.partial-XXXXXX")
 wheels=
-trap 'rm -rf "$new"; [ -z "$wheels" ] || kill "$wheels" 2>/dev/null || true' EXIT
+leave() { # the installer ends first: it would go on writing
+  [ -z "$wheels" ] || { kill "$wheels" && wait "$wheels"; } 2>/dev/null || true
+  rm -rf "$new"
+}
+trap leave EXIT
 trap 'exit 130' INT TERM HUP
 chmod 755 "$new"
 : >"$new/qbench-arm" # what says that this folder may be replaced

@@ -89,8 +89,10 @@ class AotInductor(Backend):
 class AotInductorSession(Session):
     """A package's library in this process.
 
-    The binding to Python holds the interpreter's lock while a package runs (torch 2.13): callers take turns,
-    each with all of the placement's threads. From C++ they would run side by side.
+    The binding to Python holds the interpreter's lock while a package runs, and drops it for a moment with a
+    runner in its hands: a second caller would then wait for that runner, the interpreter's lock in its own
+    hands, for ever (torch 2.13). So callers take turns here, each with all of the placement's threads. From
+    C++ they would run side by side.
     """
 
     def __init__(self, torch: Any, artifact: Artifact, placement: Placement) -> None:
@@ -103,7 +105,7 @@ class AotInductorSession(Session):
         self._torch, self._state, self._path = torch, artifact.state, artifact.path
         self._threads = placement.threads
         self._names = [spec.name for spec in artifact.inputs]
-        self._callers = threading.local()
+        self._turn, self._callers = threading.Lock(), threading.local()
         self._set_threads()
         before = _unpacked()
         model, one_at_once, runners, device = "model", False, 1, -1
@@ -123,7 +125,9 @@ class AotInductorSession(Session):
         """Run once."""
         self._set_threads()
         with self._torch.inference_mode():
-            outputs = self._loader.boxed_run([self._torch.from_numpy(inputs[name]) for name in self._names])
+            given = [self._torch.from_numpy(inputs[name]) for name in self._names]
+            with self._turn:
+                outputs = self._loader.boxed_run(given)
             return tuple(self._array(output) for output in outputs)
 
     def _array(self, output: Any) -> np.ndarray:

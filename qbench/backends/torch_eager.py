@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from qbench.formats.artifact import Artifact
 
 MACS = ("convolution", "addmm", "mm", "bmm", "baddbmm", "linear", "int_mm")
+INTEGERS = ("torch.int8", "torch.uint8")
 DTYPES = {"fp32": "torch.float32", "bf16": "torch.bfloat16", "fp16": "torch.float16"}
 
 
@@ -110,8 +111,8 @@ class TorchSession(Session):
 
         with self._torch.no_grad(), Watch():
             self._module(*self._tensors(inputs))
-        wanted = DTYPES[self._state.dtype] if isinstance(self._state, Float) else "torch.int8"
-        low = sum(n for (_, dtype), n in ran.items() if dtype == wanted and wanted != DTYPES["fp32"])
+        wanted = (DTYPES[self._state.dtype],) if isinstance(self._state, Float) else INTEGERS
+        low = sum(n for (_, dtype), n in ran.items() if dtype in wanted and wanted != (DTYPES["fp32"],))
         other = sum(n for (_, dtype), n in ran.items() if dtype == DTYPES["fp32"])
         evidence = tuple(
             Evidence(f"operator {name} in {dtype}", str(n)) for (name, dtype), n in sorted(ran.items())

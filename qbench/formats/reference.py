@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ import numpy as np
 
 from qbench.cases import Quantized
 from qbench.errors import BadFile
+from qbench.quant.ir_graph import simulated_outputs
 
 if TYPE_CHECKING:
     from qbench.formats.artifact import Artifact, TensorSpec
@@ -72,26 +74,27 @@ def keep_reference_of_file(artifact: Artifact, folder: Path) -> None:
 
 
 def keep_simulated(artifact: Artifact, folder: Path) -> str | None:
-    """Keep a quantized ONNX file's own answers with simulated integers; return why there are none, if so.
+    """Keep a quantized file's own answers with simulated integers; return why there are none, if so.
 
-    The file runs as written, without any optimization and on one thread: dequantize, operate in float,
-    quantize. No integer kernel takes part. None too for a network that makes no claim about integers.
+    An ONNX file runs as written, without any optimization and on one thread: dequantize, operate in float,
+    quantize; an IR with its rounding written out in float. No integer kernel takes part. None too for a
+    network that makes no claim about integers.
     """
     (folder / SIMULATED).unlink(missing_ok=True)  # whatever a technique may have left under this name
     if not isinstance(artifact.state, Quantized):
         return None
-    if artifact.format != "onnx":
+    if artifact.format not in SIMULATORS:
         return f"a file in the format {artifact.format} has no second reader to compare an engine with"
     if artifact.state.scheme.dynamic or artifact.state.scheme.activation_bits is None:
         return "integers inside one operator of the file are not simulated: only fixed scales are"
     kept = read_reference(folder)
     inputs = kept[0] if kept else reference_inputs(artifact.inputs)
     try:
-        outputs = _as_written(artifact.path or Path(), inputs)
+        outputs = SIMULATORS[artifact.format](artifact.path or Path(), inputs)
     except ImportError as error:
         return f"the library that simulates them is missing where the file was made ({error})"
     except Exception as error:  # the library's own kinds; that the file is broken is for each engine to say
-        return f"its simulation stopped: {str(error).strip().splitlines()[0]}"
+        return f"its simulation stopped: {str(error).strip().splitlines()[-1]}"
     if not np.isfinite(outputs).all():
         return "simulated, it answers with NaN or infinity"
     _write(folder / SIMULATED, inputs, outputs)
@@ -108,6 +111,12 @@ def _as_written(path: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     return np.asarray(session.run(None, inputs)[0])
+
+
+SIMULATORS: dict[str, Callable[[Path, dict[str, np.ndarray]], np.ndarray]] = {
+    "onnx": _as_written,
+    "openvino": simulated_outputs,
+}
 
 
 def write_reference(folder: Path, inputs: dict[str, np.ndarray], outputs: np.ndarray) -> None:

@@ -1,10 +1,10 @@
 """Reading an AOTInductor package: the constants that its compiled code holds, and what multiplies with them.
 
 A package is a zip with a shared library in it; the library holds the weights in the layout that its kernels
-want (blocked by oneDNN, or plain). The runtime that loads the library tells every constant's element type,
-shape and bytes: those are the claims made here. Which of them is which operator's weight is not in the
-package any more; a note beside it, written when it was compiled, lists the operators of the program that it was made
-from. A constant is given to an operator whose weight had the same sizes. The note decides the pairing and the
+want (blocked by oneDNN, or plain). The runtime that loads the library tells every constant's element type and
+sizes: those are the claims made here. Which of them is which operator's weight is not in the package any more;
+a note beside it, written when it was compiled, lists the operators of the program that it was made from. A
+constant is given to an operator whose weight had the same sizes. The note decides the pairing and the
 multiply-accumulates, never a width.
 """
 
@@ -37,7 +37,14 @@ class Constant:
     name: str
     sizes: tuple[int, ...]  # logical: whatever the blocking
     bits: int  # of one element
-    stored_bytes: int  # padding of a blocked layout included
+
+    @property
+    def stored_bytes(self) -> int:
+        """Return what its numbers take. A blocked layout pads them to whole blocks, with zeros.
+
+        Padding shows in the file's size; it says nothing of how a number is written.
+        """
+        return self.elements * self.bits // 8
 
     @property
     def elements(self) -> int:
@@ -108,19 +115,13 @@ def package_constants(path: Path) -> list[Constant]:
             (library,) = [name for name in package.namelist() if name.endswith(".so")]
             runner: Any = torch._C._aoti.AOTIModelContainerRunnerCpu(package.extract(library, folder), 1)
             tensors: dict[str, Any] = runner.extract_constants_map(False)
-            return sorted(
-                (_described(name, tensor) for name, tensor in tensors.items()), key=lambda each: each.name
-            )
+            return [
+                Constant(name, tuple(tensor.shape), 8 * tensor.dtype.itemsize)
+                for name, tensor in sorted(tensors.items())
+            ]
     except (OSError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
         problem = f"{path} is no AOTInductor package for this machine: {error}"
         raise BadFile(problem, fix="delete its folder and run again") from error
-
-
-def _described(name: str, tensor: Any) -> Constant:
-    import torch
-
-    size = torch.ops.mkldnn._nbytes(tensor) if tensor.is_mkldnn else tensor.numel() * tensor.element_size()
-    return Constant(name, tuple(tensor.shape), 8 * tensor.dtype.itemsize, int(size))
 
 
 def _claim(wanted: Weight, left: list[Constant], sides: list[Constant]) -> Weight:

@@ -44,8 +44,11 @@ CHOICES: dict[str, tuple[str | int, ...]] = {
 class StaticInt8(Strategy):
     """Quantize-dequantize nodes around every layer, signed symmetric weights.
 
-    scheme: u8s8 has unsigned activations with a zero point of their own; s8s8 has signed ones whose zero
-    point is 0. With activation_bits = 16 both are 16 bits wide, of the same sign; weights stay at 8.
+    scheme: activations are unsigned (u8s8) or signed (s8s8), each with a zero point of its own; with
+    activation_bits = 16 they are of the same sign, 16 bits wide, and weights stay at 8. s8s8 is the same grid
+    moved by 128, and what ARM kernels take; onnxruntime on x86 computes half of such a network in float.
+    symmetric: every zero point is 0, which only s8s8 can. A Relu is no longer for free then: it stays in the
+    graph, where other grids simply end at zero, and half of the codes after it are unused.
     reduce_range: weights in 7 bits, so that no kernel without VNNI saturates.
     percentile: share of the values, in percent, that the observer of that name keeps unclipped.
     """
@@ -61,6 +64,7 @@ class StaticInt8(Strategy):
     percentile: float = SHARE
     activation_bits: Literal[8, 16] = 8
     scheme: Literal["u8s8", "s8s8"] = "u8s8"
+    symmetric: bool = False
 
     def __post_init__(self) -> None:
         """Check the parameters."""
@@ -78,6 +82,11 @@ class StaticInt8(Strategy):
             raise BadParameter(
                 f"static_int8: percentile = {self.percentile:g} says nothing to observer {self.observer!r}",
                 fix='write observer = "percentile" beside it, or leave percentile out',
+            )
+        if self.symmetric and self.scheme != "s8s8":
+            raise BadParameter(
+                "static_int8: symmetric activations have the zero point 0, the lowest code of scheme u8s8",
+                fix='write scheme = "s8s8" beside it, or symmetric = false',
             )
         if self.observer == "entropy" and self.activation_bits == 16:
             raise BadParameter(
@@ -107,9 +116,8 @@ class StaticInt8(Strategy):
             finite_or_raise(calibration.inputs, "static_int8")
             wanted = self._quantizer(network, {})
             names = [name for name in wanted.quantized_value_map if name not in wanted.initializers]
-            self._quantizer(
-                network, self._ranges(_runner(network, names), calibration)
-            ).model.save_model_to_file(str(path), False)
+            ranges = self._ranges(_runner(network, names), calibration)
+            self._quantizer(network, ranges).model.save_model_to_file(str(path), False)
         notes = (*artifact.notes, *self._saturation(path, calibration))
         return replace(artifact, path=path, state=self.state(artifact.state), notes=notes)
 
@@ -158,7 +166,7 @@ class StaticInt8(Strategy):
             [],
             [],
             sorted({*QDQRegistry, *QLinearOpsRegistry} - IN_FLOAT),
-            {"ActivationSymmetric": self.scheme == "s8s8"},
+            {"ActivationSymmetric": self.symmetric},
         )
         quantizer.quantize_model()
         return quantizer
@@ -171,7 +179,7 @@ class StaticInt8(Strategy):
         return {name: self._observed(histogram) for name, histogram in seen.items()}
 
     def _observed(self, histogram: Histogram) -> Range:
-        grid = Grid(self.activation_bits, self.scheme == "s8s8")
+        grid = Grid(self.activation_bits, self.symmetric)
         if self.observer == "percentile":
             return percentile(histogram, grid, self.percentile)
         return {"entropy": entropy, "mse": mse}[self.observer](histogram, grid)

@@ -11,6 +11,7 @@ from qbench.errors import DoesNotFit
 from qbench.formats import cache
 from qbench.formats.artifact import load, save
 from qbench.formats.edges import EDGES
+from qbench.formats.proof import covered
 from qbench.formats.reference import reference_inputs, write_reference
 from qbench.run.protocol import StepRequest
 from qbench.strategies.base import STRATEGIES, Calibration
@@ -70,13 +71,26 @@ def product_of(source_for, images, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def on_file(tmp_path_factory):
-    """Return a function: a live product's file, by the edge that its state survives; a file as it is."""
+    """Return a function: a live product's file, by the edge that its state survives; a file as it is.
 
-    def give(artifact):
+    With an engine's formats, it goes on to the first of them that one more edge leads to.
+    """
+    made = {}
+
+    def convert(artifact, edge):
+        if artifact.path is None:
+            return edge.convert(artifact, tmp_path_factory.mktemp(edge.name))
+        if (artifact.path, edge.name) not in made:
+            made[artifact.path, edge.name] = edge.convert(artifact, tmp_path_factory.mktemp(edge.name))
+        return made[artifact.path, edge.name]
+
+    def give(artifact, formats=frozenset()):
         while artifact.path is None:
             edge = next(e for e in EDGES if e.takes == artifact.format and e.survives(artifact.state))
-            artifact = edge.convert(artifact, tmp_path_factory.mktemp(edge.name))
-        return artifact
+            artifact = convert(artifact, edge)
+        onward = [e for e in EDGES if e.takes == artifact.format and e.gives in formats]
+        onward = [e for e in onward if artifact.format not in formats and e.survives(artifact.state)]
+        return convert(artifact, onward[0]) if onward else artifact
 
     return give
 
@@ -99,7 +113,8 @@ def deploy(images, in_format):
             with torch.no_grad():
                 wanted = in_format("torch").module(torch.from_numpy(inputs["images"])).numpy()
             write_reference(making, inputs, wanted)
-            save(replace(artifact, path=making / artifact.path.name), making, spec)
+            moved = replace(artifact, path=making / artifact.path.name)
+            save(replace(moved, covered=covered(moved)), making, spec)
             cache.publish(making, spec)
         examples = Examples("images-of-the-tests", {"images": images}, None)
         store(examples)

@@ -1,5 +1,6 @@
 """What a score must not let through: kernels that ran in float, and answers that are not the network's."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from qbench.errors import DoesNotFit
 from qbench.formats import cache
 from qbench.formats.artifact import Artifact, TensorSpec
 from qbench.formats.fake import write_fake
+from qbench.formats.proof import covered
 from qbench.formats.reference import NAME as REFERENCE
 from qbench.records import find
 from qbench.run.protocol import Baseline, StepRequest, Trace
@@ -29,6 +31,11 @@ from qbench.run.steps.timed import time_case
 from qbench.strategies.base import STRATEGIES
 
 INT8 = Quantized(Scheme(8, 8, "per_channel"))
+
+
+def saved(artifact):
+    """Return the artifact with what `prepare` finds out about its file."""
+    return replace(artifact, covered=covered(artifact))
 
 
 # --- the proof of kernel --------------------------------------------------------------------------
@@ -69,7 +76,7 @@ def test_a_score_stops_there_and_keeps_the_counts(product_of, deploy):
 )
 def test_how_many_kernels_are_enough(tmp_path, state, weights, low, good):
     path = write_fake(tmp_path / "model.fake", {"weights": weights})
-    opened = SimpleNamespace(artifact=Artifact("fake", state, (), (), path))
+    opened = SimpleNamespace(artifact=saved(Artifact("fake", state, (), (), path)), simulated=None)
     proof = KernelProof(low, 5, ())
     if good:
         _kernels_ran_as_claimed(opened, proof)
@@ -260,7 +267,7 @@ def test_a_network_that_takes_a_smaller_batch_is_not_timed_under_a_wrong_name(in
 )
 def test_the_speed_of_a_decoy_is_withheld(tmp_path, weights, low, other, told):
     path = write_fake(tmp_path / "model.fake", {"weights": weights})
-    opened = SimpleNamespace(artifact=Artifact("fake", INT8, (), (), path))
+    opened = SimpleNamespace(artifact=saved(Artifact("fake", INT8, (), (), path)), simulated=None)
     found = _barely_covered(opened, KernelProof(low, other, ()))
     assert found is None if told is None else told in found
 

@@ -10,11 +10,12 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from qbench.backends.base import BACKENDS, Placement
 from qbench.backends.onnxruntime import OnnxRuntimeSession
 from qbench.cases import ArtifactSpec, Case, Choice, DataSpec, Deployment, Float, Hop, Scenario, Step, key
 from qbench.formats import cache
 from qbench.formats.artifact import Artifact, Note, TensorSpec, files, load, save
-from qbench.formats.reference import NO_SIMULATION, SIMULATED, keep_simulated, read_simulated
+from qbench.formats.reference import NO_SIMULATION, SIMULATED, keep_simulated, read_simulated, relative_error
 from qbench.records import Failed, find
 from qbench.run.perform import perform
 from qbench.run.protocol import StepRequest, Trace
@@ -129,14 +130,28 @@ def test_the_other_engine_is_right_with_a_free_batch(tmp_path, parameters):
 # --- the limit ------------------------------------------------------------------------------------
 
 
+def changed(monkeypatch, change):
+    """Let the engine give the kept answers, one number of them changed where `change` says so of the rows."""
+
+    def give(request):
+        _, wanted = read_simulated(kept_in(request))
+
+        def run(_, inputs):
+            rows = len(inputs["x0"])
+            answers = wanted[np.arange(rows) % len(wanted)].copy()
+            answers[-1, 5] += change(rows) * np.ptp(wanted)
+            return (answers,)
+
+        monkeypatch.setattr(OnnxRuntimeSession, "run", run)
+        return request
+
+    return give
+
+
 @pytest.mark.parametrize(("share", "good"), [(0.5, True), (0.99, True), (1.01, False), (np.nan, False)])
 def test_the_limit_is_a_share_of_the_outputs_range(tmp_path, monkeypatch, share, good):
-    request = deployed(chain(tmp_path, None), "onnxruntime")
-    _, wanted = read_simulated(kept_in(request))
-    wrong = wanted.copy()
-    wrong[3, 5] += share * SIMULATED_LIMIT * np.ptp(wanted)  # one number of all
-    answers = {len(wanted): wrong, len(ROWS): ROWS, 1: ROWS[:1]}
-    monkeypatch.setattr(OnnxRuntimeSession, "run", lambda self, inputs: (answers[len(inputs["x0"])],))
+    give = changed(monkeypatch, lambda rows: share * SIMULATED_LIMIT)
+    request = give(deployed(chain(tmp_path, None), "onnxruntime"))
     if good:
         error = find(score(request, Trace()), "simulated_error").samples[0]
         assert error == pytest.approx(share * SIMULATED_LIMIT, rel=1e-3)
@@ -144,6 +159,15 @@ def test_the_limit_is_a_share_of_the_outputs_range(tmp_path, monkeypatch, share,
         words = "by NaN or infinity" if np.isnan(share) else r"by 0\.25 of the outputs' range"
         with pytest.raises(WrongOutputs, match=words):
             score(request, Trace())
+
+
+@pytest.mark.parametrize("wrong_from", [2, 9])
+def test_an_engine_that_goes_wrong_in_the_batch_of_a_score_is_caught(tmp_path, monkeypatch, wrong_from):
+    give = changed(monkeypatch, lambda rows: float(rows >= wrong_from))
+    with pytest.raises(
+        WrongOutputs, match="by 1 of the outputs' range"
+    ):  # eight are kept, sixteen are scored
+        score(give(deployed(chain(tmp_path, None), "onnxruntime")), Trace())
 
 
 # --- what is kept, and where ----------------------------------------------------------------------
@@ -186,12 +210,11 @@ def test_every_file_that_has_none_has_a_reason_and_none_of_an_earlier_file(tmp_p
     (tmp_path / SIMULATED).write_text("of an earlier file")
     assert reason(Float(), folder=tmp_path) is None  # it makes no claim about integers
     assert not (tmp_path / SIMULATED).exists()
-    assert "in the format openvino has no second reader" in reason(
-        states["static_int8"], "openvino", tmp_path
-    )
+    assert "in the format pt2 has no second reader" in reason(states["static_int8"], "pt2", tmp_path)
     assert "only fixed scales are" in reason(states["dynamic_int8"], folder=tmp_path)
     assert "only fixed scales are" in reason(states["weight_only"], folder=tmp_path)
-    assert "its simulation stopped" in reason(states["static_int8"], folder=tmp_path)  # there is no file
+    for format in ("onnx", "openvino"):  # there is no file
+        assert "its simulation stopped" in reason(states["static_int8"], format, tmp_path)
 
 
 def test_without_the_library_there_is_a_reason(tmp_path, monkeypatch):
@@ -203,13 +226,11 @@ def test_without_the_library_there_is_a_reason(tmp_path, monkeypatch):
 
 
 def test_the_reason_goes_into_the_note_and_from_there_into_the_score(tmp_path):
-    artifact = Artifact("openvino", STRATEGIES["nncf_int8"]().state(Float()), (), ())
+    artifact = Artifact("pt2", STRATEGIES["nncf_int8"]().state(Float()), (), ())
     before = Note("saturation", "none"), Note(NO_SIMULATION, "of an earlier file")
-    saturation, why = _simulate(
-        SimpleNamespace(format="openvino", state=artifact.state, notes=before), tmp_path
-    )
+    saturation, why = _simulate(SimpleNamespace(format="pt2", state=artifact.state, notes=before), tmp_path)
     assert saturation == before[0]
-    assert "openvino" in why.found
+    assert "pt2" in why.found
     request = deployed(chain(tmp_path, None), "onnxruntime", simulated=False)
     folder, loaded = kept_in(request), load(kept_in(request))
     spec = request.step.subject.deployment.artifact
@@ -218,3 +239,30 @@ def test_the_reason_goes_into_the_note_and_from_there_into_the_score(tmp_path):
     )
     withheld = {w.metric: w.reason for w in score(request, Trace()).withheld}
     assert withheld["simulated_error"] == why.found
+
+
+def test_an_ir_has_answers_of_its_own_too(in_format, images, tmp_path):
+    data = Calibration("images", {"images": images})
+    product = STRATEGIES["nncf_int8"]().apply(in_format("openvino"), data, tmp_path)
+    assert keep_simulated(product, tmp_path) is None
+    inputs, wanted = read_simulated(tmp_path)
+    given = BACKENDS["openvino"]().load(product, Placement()).run(inputs)[0]
+    assert 0 < relative_error(given, wanted) < 0.1  # integer kernels here, none there
+    floats = BACKENDS["openvino"]().load(in_format("openvino"), Placement()).run(inputs)[0]
+    assert relative_error(wanted, floats) > relative_error(given, wanted)  # and it is no copy of float
+
+
+def test_rounding_written_out_is_rounding(tmp_path):
+    # five levels from -1 to 1 are steps of a half; 0.25 and 0.75 lie between two and go to the even one
+    from qbench.quant.ir_graph import runtime, save_ir, simulated_outputs
+
+    op = runtime().opset13
+    x = op.parameter([-1, 7], np.float32)
+    low, high = op.constant(np.float32(-1)), op.constant(np.float32(1))
+    model = runtime().Model([op.fake_quantize(x, low, high, low, high, 5)], [x])
+    model.inputs[0].set_names({"x"})
+    path = save_ir(model, tmp_path)
+    values = np.array([[-9, -0.9, -0.3, 0.25, 0.75, 0.8, 9]], "f4")
+    np.testing.assert_allclose(
+        simulated_outputs(path, {"x": values}), [[-1, -1, -0.5, 0, 1, 1, 1]], atol=1e-6
+    )

@@ -45,10 +45,11 @@ PARAMETERS = [
     for field in fields(STRATEGIES[name])
 ]
 # A field whose type offers nothing else to try yet; it must leave this set when a second choice arrives.
-NO_ALTERNATIVE = {("static_int8", "observer")}
+NO_ALTERNATIVE: set[tuple[str, str]] = set()
 # A second value for a field whose type does not suggest one (free text, or a number with odd limits).
 TRY = {
     ("weight_only", "group_size"): 16,
+    ("static_int8", "percentile"): 95.0,
 }
 # What must stand beside a field for it to matter, or for the small network (rows of 288) to take it.
 GROUPED = {"bits": 4, "group_size": 32}
@@ -56,6 +57,8 @@ BESIDE = {
     ("weight_only", "bits"): {"group_size": 32},
     ("weight_only", "group_size"): GROUPED,
     ("weight_only", "all_layers"): GROUPED,
+    ("static_int8", "percentile"): {"observer": "percentile"},
+    ("static_int8", "symmetric"): {"scheme": "s8s8"},
 }
 
 
@@ -75,7 +78,8 @@ def fingerprint(artifact):
         import torch
 
         program = torch.export.load(artifact.path)
-        tensors = {name: tensor.float().numpy().tobytes() for name, tensor in program.state_dict.items()}
+        stored = program.state_dict.items()
+        tensors = {name: tensor.detach().float().numpy().tobytes() for name, tensor in stored}
         return tensors | {"graph": program.graph_module.code}
     if artifact.format == "openvino":
         import openvino

@@ -16,7 +16,11 @@ STATES = [Float(), Float("bf16"), Float("fp16"), FakeQuant(INT8), Quantized(INT8
 
 @pytest.mark.parametrize(
     ("edge", "survive"),
-    [("export", [Float(), Float("bf16"), Float("fp16")]), ("to_onnx", [Float()]), ("to_openvino", [Float()])],
+    [
+        ("export", [Float(), Float("bf16"), Float("fp16"), Quantized(INT8)]),
+        ("to_onnx", [Float()]),
+        ("to_openvino", [Float()]),
+    ],
 )
 def test_which_states_survive_which_conversion(edge, survive):
     assert [state for state in STATES if named(edge).survives(state)] == survive

@@ -1,7 +1,8 @@
 """Runs on the emulated device at the end of its set-up: see that all of it works, and print its manifest.
 
-manifest.py QEMU_VERSION PLUGIN_ABSENT RECIPE CPUS DEBIAN_PACKAGES; an empty PLUGIN_ABSENT says that it counts, CPUS are
-words, DEBIAN_PACKAGES are names of .deb files. Every engine is imported, and a process is forked as the worker does.
+manifest.py QEMU_VERSION PLUGIN_ABSENT RECIPE CPUS DEBIAN_PACKAGES: an empty PLUGIN_ABSENT says that it
+counts, CPUS are words, DEBIAN_PACKAGES are names of .deb files. Every engine is imported, and a
+process is forked as the worker does.
 """
 
 import json
@@ -21,16 +22,14 @@ def main() -> None:
     import onnxruntime
     import openvino
 
-    openvino.Core().get_property(
-        "CPU", "FULL_DEVICE_NAME"
-    )  # loads the plugin: fails where no CPU is eligible
+    openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")  # loads its plugin: fails if no core is eligible
     child = os.fork()
     if child == 0:
         os._exit(int(np.arange(8).sum()))
     status = os.waitpid(child, 0)[1]
     if os.waitstatus_to_exitcode(status) != 28:
         raise SystemExit(f"a forked child ended with status {status}, 28 is the right exit code")
-    print(
+    sys.stdout.write(
         json.dumps(
             {
                 "format": 1,
@@ -50,6 +49,7 @@ def main() -> None:
             },
             indent=1,
         )
+        + "\n"
     )
 
 

@@ -11,7 +11,12 @@ die() { # what is wrong, what to do
 }
 
 cpu=${1:-}
-line=$(grep "^$cpu " "$device/cpus") && [ -n "$cpu" ] ||
+line=
+while read -r name columns; do
+  [ "$name" != "$cpu" ] || line="$name $columns"
+done <"$device/cpus"
+case $cpu in '' | '#') line= ;; esac
+[ -n "$line" ] ||
   die "no CPU is called '$cpu'" "use one of: $(sed -n '/^[^#]/s/ .*//p' "$device/cpus" | tr '\n' ' ')"
 shift
 

@@ -10,17 +10,17 @@ from qbench.backends.base import KernelProof
 from qbench.cases import Case, Deployment, Float, Quantized, State, key
 from qbench.errors import DoesNotFit
 from qbench.folders import cache_folder
-from qbench.formats.artifact import claimed_bits, float_state
+from qbench.formats.artifact import Covered, claimed_bits, float_state
 from qbench.measure.energy import why_unavailable
 from qbench.measure.verdict import collapsed, drowned, not_finite
 from qbench.metrics import CATALOGUE
 from qbench.records import Evidence, Measured, Measurement, Verdict, Withheld, find
 from qbench.run.protocol import StepRequest, Trace
-from qbench.run.steps.check import check, first_output
+from qbench.run.steps.check import BATCH, check, first_output
 from qbench.run.steps.session import Opened, open_case
 from qbench.run.steps.twin import beside_twin
 
-BATCH = 50  # scoring batch: accuracy does not depend on it, and it keeps a worker small
+UNKNOWN = Covered(0, 0.0)  # of a file that nobody has looked into: it gets no speed
 LEAST_COVERAGE = 0.1  # of the work, and of the kernels: below it a speed says nothing of the technique
 KERNEL_SHARE = 0.5  # of the weights stored in low bits, at least this share must have run in low-bit kernels
 
@@ -76,8 +76,8 @@ def _answers(opened: Opened) -> np.ndarray:
 
 def _kernels_ran_as_claimed(opened: Opened, proof: KernelProof) -> None:
     state = opened.artifact.state
-    covered = opened.artifact.covered
-    if float_state(state) or state.kind == "fake_quant" or covered is None or opened.simulated:
+    covered = opened.artifact.covered or UNKNOWN
+    if float_state(state) or state.kind == "fake_quant" or opened.simulated:
         return
     bits, stored = claimed_bits(state), covered.weights
     if proof.low_bit < max(1, stored * KERNEL_SHARE) and not _weights_only(state):
@@ -214,7 +214,7 @@ def _no_speed(
 
 def _barely_covered(opened: Opened, proof: KernelProof) -> str | None:
     """Return why the speed would be that of float kernels: nearly all of the network is float still."""
-    share = opened.artifact.covered.share if opened.artifact.covered else 1.0
+    share = (opened.artifact.covered or UNKNOWN).share
     ran = proof.low_bit / (proof.low_bit + proof.other)  # low_bit is not 0: the proof of kernel came before
     if min(share, ran) >= LEAST_COVERAGE:
         return None
