@@ -2,7 +2,7 @@
 
 A package is a zip with a shared library in it; the library holds the weights in the layout that its kernels
 want (blocked by oneDNN, or plain). The runtime that loads the library tells every constant's element type and
-sizes: those are the claims made here. Which of them is which operator's weight is not in the package any more;
+sizes: those are the claims made here. Which of them is which operator's weight is no longer in the package;
 a note beside it, written when it was compiled, lists the operators of the program that it was made from. A
 constant is given to an operator whose weight had the same sizes. The note decides the pairing and the
 multiply-accumulates, never a width.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -110,4 +111,4 @@ def _words(hint: Any) -> str:
 
 def _example(hint: Any) -> str:
     examples = {int: "8", float: "0.5", bool: "true", str: '"text"'}
-    return " or ".join(f'"{value}"' for value in get_args(hint)) or examples.get(hint, str(hint))
+    return " or ".join(json.dumps(value) for value in get_args(hint)) or examples.get(hint, str(hint))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from qbench.backends.base import BACKENDS, Probe
@@ -25,6 +26,12 @@ class Target:
     def reached(self) -> Literal["native", "emulated"]:
         """Tell whether what runs there runs on silicon."""
         return "emulated" if self.hardware.emulated else "native"
+
+
+def _identity(prefix: tuple[str, ...], told: str) -> str:
+    """Return what changes when the device does: the manifest beside its command, or what was told of it."""
+    manifest = Path(prefix[0]).parent / "device.json"
+    return manifest.read_text() if manifest.is_file() else told
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +68,7 @@ def reach(hardware: list[HardwareProfile], backends: list[str]) -> Reached:
             missing.append(Missing(profile, found.reason))
         elif profile.prefix:
             prefix = tuple(in_front(profile.prefix))
-            probes = probe_on(prefix, wanted, found.reason)
+            probes = probe_on(prefix, wanted, _identity(prefix, found.reason))
             targets.append(Target(profile, probes, prefix, tuple(in_front(profile.counter))))
         else:
             targets.append(Target(profile, probe_all(wanted)))

@@ -93,7 +93,7 @@ def _next(
             found.append(_Place(place.done + 1, route.gives, state, (*place.way, hop)))
     for edge in EDGES:
         if edge.takes == place.format and edge.survives(place.state):
-            source = digest_of(Path(edges.__file__), edge.provider)
+            source = digest_of(Path(inspect.getfile(edge.convert)), edge.provider)
             hop = Hop("edge", Choice(edge.name), edge.gives, place.state, source)
             found.append(_Place(place.done, edge.gives, place.state, (*place.way, hop)))
     return found

@@ -62,7 +62,8 @@ def main() -> None:
 
 def preload(names: list[str]) -> None:
     """Import engines (by their backend's own rule) and modules; freeze them: forks share the pages."""
-    for name in names:
+    # engines first: a library that stands on one would start its telemetry, which is a thread
+    for name in sorted(names, key=lambda name: name not in BACKENDS):
         if name in BACKENDS:
             BACKENDS[name]().engine()
         else:

@@ -29,7 +29,7 @@ onednn_verbose,v1,primitive,exec,cpu,gemm_api,,undef,src_u8::blocked:ab:f0 wei_s
 dst_s32::blocked:ab:f0,,,64x128:128x128,0.01
 onednn_verbose,v1,primitive,exec,cpu,inner_product,brg,forward_inference,src:bf16::blocked:ab::f0 \
 wei:bf16:p:blocked:AB::f0 bia:f32::blocked:a::f0 dst:bf16::blocked:ab::f0,attr,,mb1,0.02
-onednn_verbose,v1,primitive,exec,cpu,matmul,brg,undef,src:f32::blocked:ab::f0 wei:f32::blocked:ab dst:f32,,,1,1
+onednn_verbose,v1,primitive,exec,cpu,matmul,brg,undef,src:f32::blocked:ab wei:f32::blocked:ab dst:f32,,,1,1
 """
 
 

@@ -226,7 +226,9 @@ def test_techniques_on_real_onnx_files_are_found_out(inside):
         "nan": '[{ use = "nan_onnx" }]',
     }
     inside.suite("onnx", techniques, model="onnx_network", backend="onnxruntime")
-    brief = Profile("quick", 1, 0.02, 0.05, 200, all_seeds=False, one_thread=True, fresh_servers=False)
+    brief = Profile(
+        "quick", 1, 0.02, 0.05, 200, all_seeds=False, one_thread=True, fresh_servers=False, priority=1
+    )
     run = inside.execute("onnx", brief, watcher=Nobody(), limits=Limits(time_s=60)).run
     (lied,) = of(run, "prepare", hop="lying_onnx")
     assert isinstance(lied.outcome, Failed)
