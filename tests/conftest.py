@@ -11,9 +11,19 @@ from qbench.formats.artifact import Artifact, TensorSpec
 from qbench.formats.edges import EDGES
 
 SIDE, CLASSES = 8, 10
+COMPILED = ("[aot_inductor-", "[to_package]", "test_packages.py", "quant/test_package.py")
 
 settings.register_profile("noisy", deadline=None)  # a shared machine's slow minute is no wrong answer
 settings.load_profile("noisy")
+
+
+@pytest.hookimpl(tryfirst=True)  # before the marks are chosen by
+def pytest_collection_modifyitems(items):
+    """Mark what calls a C++ compiler: every package that is made costs fifteen seconds of two cores."""
+    for item in items:
+        compiles = {"quantized_package"} & set(getattr(item, "fixturenames", ()))
+        if compiles or any(word in item.nodeid for word in COMPILED):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session", autouse=True)
