@@ -62,12 +62,13 @@ class SuiteCalibration:
 
 @dataclass(frozen=True, slots=True)
 class SuiteExpectation:
-    """A collapse that is known and has a reason: it is shown as ever, and does not count as a failure."""
+    """A collapse or failure that is known and has a reason: shown as ever, and not counted as one."""
 
     technique: str
     reason: str
     model: str = "*"
     backend: str = "*"
+    hardware: str = "*"
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ class Plan:
         return next(t for t in self.targets if t.hardware.name == case.deployment.hardware)
 
     def expected(self, case: Case) -> str | None:
-        """Return the reason why this cell is expected to collapse, where the suite gives one."""
+        """Return the reason why this cell is expected to collapse or fail, where the suite gives one."""
         for expectation in self.suite.expect:
             if _matches(expectation, case):
                 return expectation.reason
@@ -166,4 +166,5 @@ def _matches(expectation: SuiteExpectation, case: Case) -> bool:
         expectation.technique == case.technique.partition(SEED)[0]
         and expectation.model in ("*", deployment.artifact.model.name)
         and expectation.backend in ("*", deployment.backend)
+        and expectation.hardware in ("*", deployment.hardware)
     )

@@ -164,3 +164,14 @@ def test_hardware_that_is_not_here_has_one_line_with_its_reason(inside):
     ]
     assert "pdp11" in plan.missing[0].reason
     assert len(plan.cells) == 3
+
+
+@pytest.mark.parametrize(("hardware", "failures"), [("*", 0), ("testbed", 0), ("elsewhere", 1)])
+def test_a_failure_that_the_suite_expects_is_written_and_not_counted(inside, hardware, failures):
+    expected = f'[[expect]]\ntechnique = "pretends"\nreason = "known"\nhardware = "{hardware}"\n'
+    inside.suite("known", {"pretends": '[{ use = "fake_float_kernels" }]'}, more=expected)
+    finished = inside.execute("known")
+    assert len(finished.tally.failed) == failures
+    assert [record.step.kind for record in finished.run.records if record.outcome.kind == "failed"] == [
+        "score"
+    ]
