@@ -32,13 +32,15 @@ from qbench.formats.reference import (
     keep_simulated,
     pass_on_reference,
 )
+from qbench.machine import Machine, machine
 from qbench.measure.memory import peak_bytes, reset_peak
-from qbench.records import Evidence, Measured, Measurement, Withheld
+from qbench.records import Evidence, Measured, Measurement, Verdict, Withheld
 from qbench.run.choose import model_of, strategy_of
 from qbench.run.protocol import StepRequest, Trace
 from qbench.strategies.base import Calibration
 from qbench.tasks.base import fetch
 
+WIDE_SUMS = {"avx512_vnni", "avx_vnni"}  # they add the products of eight bits in 32
 LIVE = "torch"  # the one format that is no file
 
 
@@ -84,7 +86,19 @@ def prepare(request: StepRequest, trace: Trace) -> Measured:
     own = made_in(folder) == request.session  # or on the way to another file of this run
     made = Evidence("prepared", "in this run" if own else "earlier, taken from the cache")
     notes = [Evidence(note.what, note.found) for note in artifact.notes]
-    return Measured(tuple(trace.measurements), withheld, (), (made, *proof.evidence, *notes, *lineage))
+    verdicts = saturates(artifact.notes, machine())
+    return Measured(tuple(trace.measurements), withheld, verdicts, (made, *proof.evidence, *notes, *lineage))
+
+
+def saturates(notes: tuple[Note, ...], here: Machine) -> tuple[Verdict, ...]:
+    """Return the warnings among the notes, where this machine's processor is of the kind that they speak of.
+
+    x86 without vector neural network instructions adds two products of eight bits in sixteen, and clips.
+    """
+    if here.architecture != "x86_64" or WIDE_SUMS & set(here.features):
+        return ()
+    fix = "write reduce_range = true, or take a processor that has such instructions"
+    return tuple(Verdict("saturates", f"{note.what}: {note.found}; {fix}") for note in notes if note.warns)
 
 
 def _cost_of_quantizing(artifact: Artifact) -> list[Measurement]:

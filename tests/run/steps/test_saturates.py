@@ -1,0 +1,23 @@
+"""A file that would saturate is warned of where the processor is of that kind, and nowhere else."""
+
+import pytest
+
+from qbench.formats.artifact import Note
+from qbench.machine import machine
+from qbench.run.steps.prepare import saturates
+
+NOTES = (Note("saturation", "0.03 % of pair sums", warns=True), Note("another", "fact"))
+
+
+@pytest.mark.parametrize(("architecture", "flags", "warned"), [
+    ("x86_64", "avx2", True),
+    ("x86_64", "avx2 avx_vnni", False),
+    ("x86_64", "avx2 avx512_vnni", False),
+    ("aarch64", "asimd", False),
+])  # fmt: skip
+def test_a_warning_is_for_processors_that_saturate(tmp_path, architecture, flags, warned):
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc" / "cpuinfo").write_text(f"processor : 0\nflags : {flags}\nFeatures : {flags}\n\n")
+    found = saturates(NOTES, machine(tmp_path, architecture, "Linux"))
+    assert [verdict.kind for verdict in found] == ["saturates"] * warned
+    assert all("reduce_range = true" in verdict.text for verdict in found)
