@@ -93,7 +93,7 @@ def _next(
             found.append(_Place(place.done + 1, route.gives, state, (*place.way, hop)))
     for edge in EDGES:
         if edge.takes == place.format and edge.survives(place.state):
-            source = digest_of(Path(inspect.getfile(edge.convert)), edge.provider)
+            source = digest_of(Path(inspect.getfile(edge.convert)), edge.provider, edge.bakes())
             hop = Hop("edge", Choice(edge.name), edge.gives, place.state, source)
             found.append(_Place(place.done, edge.gives, place.state, (*place.way, hop)))
     return found
@@ -140,8 +140,11 @@ def _provider(takes: str, hop: Hop) -> str:
 
 
 @cache
-def digest_of(path: Path, provider: str) -> str:
-    """Digest the code of a hop, of what it shares in `quant`, and the versions of the libraries it calls."""
+def digest_of(path: Path, provider: str, baked: str = "") -> str:
+    """Digest the code of a hop, of what it shares in `quant`, and the versions of the libraries it calls.
+
+    `baked` is what else the product holds: the processor and the compiler that it was made for.
+    """
     digest = hashlib.sha256(path.read_bytes())
     for shared in [
         *sorted(Path(quant.__file__).parent.glob("*.py")),
@@ -151,6 +154,7 @@ def digest_of(path: Path, provider: str) -> str:
         digest.update(shared.read_bytes())
     for name in provider.split():
         digest.update(f"{name} {version_or_none(name)};".encode())
+    digest.update(baked.encode())
     return digest.hexdigest()[:16]
 
 

@@ -145,19 +145,31 @@ def test_callers_take_turns_and_get_their_own_answers(in_format, images):
     assert wrong == []
 
 
-def test_the_threads_are_those_of_the_placement_and_not_of_the_compilation(in_format):
-    """The library holds no number of threads: the generated code asks for it when it runs."""
-    import zipfile
-
+def test_the_threads_are_those_of_the_placement(in_format):
     import torch
 
     AotInductor().load(in_format("pt2"), Placement(threads=2, streams=2))
     assert torch.get_num_threads() == 2  # callers take turns: each has them all
     AotInductor().load(in_format("pt2"), Placement(threads=1))
     assert torch.get_num_threads() == 1
-    with zipfile.ZipFile(in_format("pt2").path) as package:
+
+
+@pytest.mark.slow
+def test_the_number_of_threads_at_compile_time_is_not_baked_in(in_format, tmp_path):
+    """Compiled on one thread, a loop long enough is shared out all the same when there are more."""
+    import zipfile
+
+    import torch
+
+    specs = (TensorSpec("x", "float32", (None, 100_000)),)
+    live = replace(in_format("torch"), module=torch.nn.GELU(), inputs=specs, outputs=specs)
+    for name in ("exported", "pt2"):
+        (tmp_path / name).mkdir()
+    torch.set_num_threads(1)
+    made = named("to_package").convert(named("export").convert(live, tmp_path / "exported"), tmp_path / "pt2")
+    with zipfile.ZipFile(made.path) as package:
         code = "".join(package.read(name).decode() for name in package.namelist() if name.endswith(".cpp"))
-    assert "num_threads(" not in code.replace("omp_get_num_threads()", "")
+    assert "#pragma omp parallel\n" in code  # and no number after it
 
 
 def test_what_was_unpacked_to_load_is_gone(in_format, images):

@@ -1,13 +1,16 @@
 """The way from a model to a file that an engine runs: the shortest, or an error that names the obstacle."""
 
+import platform
+from pathlib import Path
+
 import pytest
 
 from qbench.cases import ArtifactSpec, Choice, DataSpec, Float, Hop
 from qbench.errors import BadParameter, DoesNotFit, UnknownName
-from qbench.formats.edges import Edge
+from qbench.formats.edges import EDGES, Edge
 from qbench.run import way
 from qbench.run.choose import at, strategy_of, task_of
-from qbench.run.way import Goal, find_way, makers
+from qbench.run.way import Goal, digest_of, find_way, makers
 
 TORCH = Hop("source", Choice("net"), "torch", Float(), "s")
 CALIBRATION = DataSpec(Choice("t"), "calibration", 8, 0)
@@ -141,3 +144,11 @@ def test_the_place_stands_in_front_and_the_kind_of_error_stays():
         raise UnknownName("no x", fix="y")
     with pytest.raises(DoesNotFit, match="^no"), at("a.toml"):
         raise DoesNotFit("no", fix="y")
+
+
+def test_what_a_conversion_bakes_in_enters_the_key():
+    here = Path(__file__)
+    assert digest_of(here, "numpy", "avx2") != digest_of(here, "numpy", "avx512")
+    assert digest_of(here, "numpy") == digest_of(here, "numpy", "")
+    compiles = next(edge for edge in EDGES if edge.gives == "pt2")
+    assert platform.machine() in compiles.bakes()
