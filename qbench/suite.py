@@ -69,6 +69,7 @@ class SuiteExpectation:
     model: str = "*"
     backend: str = "*"
     hardware: str = "*"
+    stage: str = ""  # of the one failure that is known, as its record names it; "": a collapse
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,12 +140,12 @@ class Executor:
     def _write(self, record: Record) -> None:
         self._store.append(record)
         self._outcomes[record.step.key] = record.outcome
-        if isinstance(record.outcome, Failed) and not self._known_to_fail(record.step):
+        if isinstance(record.outcome, Failed) and not self._known_to_fail(record.step, record.outcome.stage):
             self.tally.failed.append(record)
         self._judge(record.step, record.outcome)
 
-    def _known_to_fail(self, step: Step) -> bool:
-        return isinstance(step.subject, Case) and self._plan.expected(step.subject) is not None
+    def _known_to_fail(self, step: Step, stage: str) -> bool:
+        return isinstance(step.subject, Case) and self._plan.expected(step.subject, stage) is not None
 
     def _judge(self, step: Step, outcome: Outcome) -> None:
         if _collapsed(outcome) and not _fact(outcome, EXPECTED):

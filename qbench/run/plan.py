@@ -56,10 +56,10 @@ class Plan:
         """Return the device that the case runs on."""
         return next(t for t in self.targets if t.hardware.name == case.deployment.hardware)
 
-    def expected(self, case: Case) -> str | None:
-        """Return the reason why this cell is expected to collapse or fail, where the suite gives one."""
+    def expected(self, case: Case, stage: str = "") -> str | None:
+        """Return why this cell is expected to fail at this stage ("": to collapse), if the suite says so."""
         for expectation in self.suite.expect:
-            if _matches(expectation, case):
+            if expectation.stage == stage and _matches(expectation, case):
                 return expectation.reason
         return None
 

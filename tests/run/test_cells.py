@@ -166,9 +166,20 @@ def test_hardware_that_is_not_here_has_one_line_with_its_reason(inside):
     assert len(plan.cells) == 3
 
 
-@pytest.mark.parametrize(("hardware", "failures"), [("*", 0), ("testbed", 0), ("elsewhere", 1)])
-def test_a_failure_that_the_suite_expects_is_written_and_not_counted(inside, hardware, failures):
-    expected = f'[[expect]]\ntechnique = "pretends"\nreason = "known"\nhardware = "{hardware}"\n'
+@pytest.mark.parametrize(
+    ("hardware", "stage", "failures"),
+    [
+        ("*", "proof of kernel", 0),
+        ("testbed", "proof of kernel", 0),
+        ("elsewhere", "proof of kernel", 1),
+        ("*", "load", 1),  # another failure than the one that is known
+        ("*", "", 1),  # a collapse is expected, and it failed
+    ],
+)
+def test_only_the_failure_that_a_suite_expects_is_not_counted(inside, hardware, stage, failures):
+    expected = (
+        f'[[expect]]\ntechnique = "pretends"\nreason = "known"\nhardware = "{hardware}"\nstage = "{stage}"\n'
+    )
     inside.suite("known", {"pretends": '[{ use = "fake_float_kernels" }]'}, more=expected)
     finished = inside.execute("known")
     assert len(finished.tally.failed) == failures

@@ -96,8 +96,8 @@ def _weights_only(state: State) -> bool:
 
 def _restored(opened: Opened, proof: KernelProof) -> str | None:
     """Return why narrow weights have no speed: the engine makes floats of most when it loads the file."""
-    state, covered = opened.artifact.state, opened.artifact.covered
-    if not _weights_only(state) or covered is None or proof.low_bit >= max(1, covered.weights * KERNEL_SHARE):
+    state, covered = opened.artifact.state, opened.artifact.covered or UNKNOWN
+    if not _weights_only(state) or proof.low_bit >= max(1, covered.weights * KERNEL_SHARE):
         return None
     return (
         f"the file stores {covered.weights} weights in {claimed_bits(state)} bits, and only {proof.low_bit} "
