@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from qbench.backends.base import BACKENDS, Backend, DeviceProbe, KernelProof, Placement, Probe, Session
 from qbench.cases import Float, Quantized, State
+from qbench.quant.program import read_program
 from qbench.records import Evidence
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class TorchSession(Session):
         torch.set_num_threads(placement.threads_each)
         self._torch, self._device, self._state = torch, placement.device, artifact.state
         self._names = [spec.name for spec in artifact.inputs]
-        self._module = torch.export.load(artifact.path).module().to(self._device)
+        self._module = read_program(artifact.path).module().to(self._device)
 
     def _tensors(self, inputs: dict[str, np.ndarray]) -> list[Any]:
         return [self._torch.from_numpy(inputs[name]).to(self._device) for name in self._names]

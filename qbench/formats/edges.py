@@ -16,6 +16,7 @@ from qbench.cases import Float, State
 from qbench.formats.artifact import Artifact, TensorSpec
 from qbench.formats.ir import to_openvino
 from qbench.formats.packages import baked_in, to_package
+from qbench.quant.program import read_program, write_program
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def traced(artifact: Artifact, module: Any, folder: Path) -> Artifact:
     with torch.no_grad():
         program = torch.export.export(module, example, dynamic_shapes=shapes)
     path = folder / "model.pt2"
-    torch.export.save(program, path)
+    write_program(program, path)
     return replace(artifact, format="exported", path=path, module=None)
 
 
@@ -80,7 +81,7 @@ def to_onnx(artifact: Artifact, folder: Path) -> Artifact:
     import torch
 
     program: Any = torch.onnx.export(
-        torch.export.load(artifact.path or ""),
+        read_program(artifact.path),
         dynamo=True,
         input_names=[spec.name for spec in artifact.inputs],
         output_names=[spec.name for spec in artifact.outputs],

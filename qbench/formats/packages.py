@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from qbench.errors import NotAvailable
 from qbench.quant.exported_graph import sizes_for_one
 from qbench.quant.package import write_source_note
+from qbench.quant.program import read_program
 
 if TYPE_CHECKING:
     from qbench.formats.artifact import Artifact
@@ -54,7 +55,7 @@ def to_package(artifact: Artifact, folder: Path) -> Artifact:
     path = folder / "model.pt2"
     with _own_cache(folder), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the compiler, about its own code
-        program = torch.export.load(artifact.path)
+        program = read_program(artifact.path)
         settings = SETTINGS | {"post_grad_custom_pre_pass": _pack_for_one_example()}
         aoti_compile_and_package(program, package_path=str(path), inductor_configs=settings)
     write_source_note(artifact.path, folder)

@@ -7,7 +7,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from qbench.errors import BadFile
+from qbench.quant.program import read_program
 from qbench.quant.qdq_graph import Weight, summed
 
 EXPORTED_PRODUCTS = ("linear", "addmm", "baddbmm", "matmul", "mm", "bmm", "einsum", "int_mm")
@@ -21,7 +21,7 @@ def exported_weights(path: Path | None) -> list[Weight]:
     Raises:
         BadFile: the file is no torch.export program.
     """
-    program = _loaded(path)
+    program = read_program(path)
     behind = _stored_in(program)
     weights = []
     for operator, node in _products(program):
@@ -46,20 +46,9 @@ def exported_products(path: Path | None) -> int:
     Raises:
         BadFile: the file is no torch.export program.
     """
-    program = _loaded(path)
+    program = read_program(path)
     attention = sum(TWO_PRODUCTS in str(node.target) for node in program.graph.nodes)
     return len(list(_products(program))) + 2 * attention
-
-
-def _loaded(path: Path | None) -> Any:
-    import torch
-
-    try:
-        return torch.export.load(path or "")
-    except Exception as error:  # torch raises RuntimeError, ValueError and zip errors alike
-        raise BadFile(
-            f"{path} is no torch.export program: {error}", fix="delete its folder and run again"
-        ) from error
 
 
 def _products(program: Any) -> Iterator[tuple[str, Any]]:

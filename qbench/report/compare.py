@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from qbench.records import Measurement
+from qbench.records import Measured, Measurement
 from qbench.report.figures import Absent, Figure, Spread, Value, figure
 from qbench.report.join import Joined, evidence, sought, why_missing
 from qbench.report.ratio import against_fp32, break_even
@@ -83,13 +83,17 @@ def _same_data(entry: Joined, base: Joined) -> str | None:
     return None
 
 
+def _scored(entry: Joined) -> bool:
+    return entry.score is not None and isinstance(entry.score.record.outcome, Measured)
+
+
 def _answers(entry: Joined, base: Joined) -> tuple[dict[str, Value], Judgement]:
     absent = Absent(why_missing(entry))
     figures: dict[str, Value] = dict.fromkeys(
         ("accuracy_difference", "detectable", "p_value", "flips", "agreement"), absent
     )
-    if entry.score is None or base.score is None:
-        reason = why_missing(entry) if entry.score is None else f"fp32 has no score: {why_missing(base)}"
+    if not (_scored(entry) and _scored(base)):
+        reason = f"fp32 has no score: {why_missing(base)}" if _scored(entry) else why_missing(entry)
         return dict.fromkeys(figures, Absent(reason)), Judgement("incomparable", reason)
     unlike = _same_data(entry, base)
     if unlike:

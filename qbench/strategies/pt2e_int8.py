@@ -12,6 +12,7 @@ from qbench.cases import Quantized, Scheme, State
 from qbench.errors import DoesNotFit
 from qbench.formats.edges import traced
 from qbench.quant.exported_graph import exported_weights
+from qbench.quant.program import read_program
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, takes_fp32
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Pt2eInt8(Strategy):
         """Watch activations, quantize, and trace again with a free batch; see Strategy.apply."""
         import torch
 
-        program = torch.export.load(artifact.path or "")
+        program = read_program(artifact.path)
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the library, about its own deprecated parts
             from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e

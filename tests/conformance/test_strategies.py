@@ -1,6 +1,8 @@
 """What every strategy promises: parametrized over the registry, so that a new leaf inherits every test."""
 
 import hashlib
+import subprocess
+import sys
 from dataclasses import fields
 from types import SimpleNamespace
 from typing import Literal, get_args, get_origin, get_type_hints
@@ -193,6 +195,24 @@ def test_the_product_survives_being_saved(name, route, product_of, on_file, imag
     after = backend.load(loaded, Placement()).run({"images": images[:4]})[0]
     np.testing.assert_array_equal(after, before)
     assert np.isfinite(after).all()
+
+
+ALONE = """
+import sys
+from pathlib import Path
+sys.modules.update(dict.fromkeys(("torchao", "nncf", "onnxruntime", "openvino")))
+from qbench.quant.program import read_program
+read_program(Path(sys.argv[1]))
+"""
+OF_TORCH = [param for param in ROUTES if param.values[1].gives in ("torch", "exported")]
+
+
+@pytest.mark.parametrize(("name", "route"), OF_TORCH)
+def test_a_program_is_read_where_the_library_that_made_it_is_missing(name, route, product_of, on_file):
+    product = on_file(product_of(STRATEGIES[name](), route))
+    code = [sys.executable, "-c", ALONE, str(product.path)]
+    done = subprocess.run(code, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def engine_for(product):

@@ -117,6 +117,15 @@ def test_other_data_ids_are_never_compared(tmp_path):
     assert isinstance(cell.figures["accuracy"], Figure)
 
 
+def test_a_score_that_broke_says_so_wherever_its_answers_would_be_compared(tmp_path):
+    build = Builder(tmp_path)
+    build.score(example.FP32, correct(10))
+    build.add("score", example.FAST, Failed("load", "killed"))
+    cell = select(build.run())[1]
+    for name in ("accuracy_difference", "flips", "agreement", "detectable", "p_value"):
+        assert cell.figures[name].reason == "failed at load: killed"
+
+
 def test_without_labels_agreement_is_what_is_judged(tmp_path):
     build = Builder(tmp_path)
     hidden = (Withheld("correct", "the user's inputs have no labels"),)
