@@ -17,7 +17,7 @@ def read_program(path: Path | None) -> Any:
         BadFile: the file is no torch.export program, or names operators that this torch lacks.
     """
     import torch
-    import torch.ao.quantization.fx._decomposed  # the operators of quantized programs: torch loads them on demand
+    import torch.ao.quantization.fx._decomposed  # operators of quantized programs: loaded on demand
 
     try:
         return torch.export.load(path or "")
@@ -30,7 +30,7 @@ def read_program(path: Path | None) -> Any:
 def write_program(program: Any, path: Path) -> None:
     """Write a program in torch's own operators, so that no quantization library is needed where it runs.
 
-    A library's operator is replaced by the library's own definition of it, the one that the compiler would use.
+    A library's operator is replaced by the library's own definition of it, the one that compilers use.
     """
     import torch
     from torch._inductor.decomposition import decompositions
