@@ -32,6 +32,7 @@ class SuiteTechnique:
     role: Literal["fp32", "float", "technique"] = "technique"
     timed: bool = True  # False: only its accuracy and size are asked for; its speed is that of another
     models: list[str] = field(default_factory=list)  # only these; empty: all
+    backends: list[str] = field(default_factory=list)  # only these; empty: all of the suite
     priority: int = 1
 
 
@@ -43,13 +44,15 @@ class SuiteScenario:
     batch: int = 1
     threads: int = 0  # 0: all that the device has
     models: list[str] = field(default_factory=list)  # only these; empty: all
+    backends: list[str] = field(default_factory=list)  # only these; empty: all of the suite
     techniques: list[str] = field(default_factory=list)  # only these and fp32; empty: all
     priority: int = 1
 
-    def wants(self, model: str, technique: str, *, baseline: bool) -> bool:
+    def wants(self, model: str, technique: str, backend: str, *, baseline: bool) -> bool:
         """Tell whether this cell is asked for; the baseline is, wherever its model is."""
         named = baseline or not self.techniques or technique in self.techniques
-        return named and (not self.models or model in self.models)
+        placed = not self.backends or backend in self.backends
+        return named and placed and (not self.models or model in self.models)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,7 @@ class Technique:
     chain: tuple[Choice, ...]
     timed: bool = True
     models: tuple[str, ...] = ()
+    backends: tuple[str, ...] = ()
     priority: int = 1
 
 
@@ -152,20 +156,26 @@ def _check_numbers(suite: Suite) -> None:
 
 def _told(scenario: SuiteScenario) -> str:
     threads = f", {scenario.threads} threads" if scenario.threads else ""
-    only = "".join(f", {name}" for name in (*scenario.models, *scenario.techniques))
+    only = "".join(f", {name}" for name in (*scenario.models, *scenario.techniques, *scenario.backends))
     return f"{scenario.name}, batch {scenario.batch}{threads}{only}"
 
 
 def _check_scenarios(suite: Suite, techniques: list[str]) -> None:
     """Look up every name in a scenario, and every number there."""
     models = [model.use for model in suite.model]
-    listed = [(f"technique {one.name!r}", one.models) for one in suite.technique]
-    listed += [(f"scenario[{number}]", one.models) for number, one in enumerate(suite.scenario, start=1)]
-    for place, names in listed:
-        for name in names:
-            if name not in models:
-                problem = f"{suite.file}: {place}.models: the suite has no model {name!r}"
-                raise BadSuite(problem, fix=did_you_mean(name, models))
+    narrowed: list[tuple[str, SuiteTechnique | SuiteScenario]] = [
+        *((f"technique {one.name!r}", one) for one in suite.technique),
+        *((f"scenario[{number}]", one) for number, one in enumerate(suite.scenario, start=1)),
+    ]
+    for place, one in narrowed:
+        for kind, names, known in (
+            ("model", one.models, models),
+            ("backend", one.backends, suite.backends),
+        ):
+            for name in names:
+                if name not in known:
+                    problem = f"{suite.file}: {place}.{kind}s: the suite has no {kind} {name!r}"
+                    raise BadSuite(problem, fix=did_you_mean(name, known))
     for number, scenario in enumerate(suite.scenario, start=1):
         where = f"{suite.file}: scenario[{number}]"
         for name in scenario.techniques:
@@ -233,6 +243,7 @@ def expanded(suite: Suite) -> list[Technique]:
                     chain,
                     technique.timed,
                     tuple(technique.models),
+                    tuple(technique.backends),
                     technique.priority,
                 )
             )

@@ -43,7 +43,7 @@ class Matrix:
         """Add one technique on one engine: a cell a scenario, and further calibration seeds."""
         model = model_of(Choice(wanted.use))
         task = choice_of(wanted.task, f"task of {wanted.use}") if wanted.task else model.task
-        for scenario, seed, priority in self._asked(wanted, technique, target):
+        for scenario, seed, priority in self._asked(wanted, technique, backend, target):
             if priority > self.profile.priority:
                 self.left_out += 1
                 continue
@@ -65,10 +65,12 @@ class Matrix:
                 del self.cells[case]
 
     def _asked(
-        self, wanted: SuiteModel, technique: Technique, target: Target
+        self, wanted: SuiteModel, technique: Technique, backend: str, target: Target
     ) -> Iterator[tuple[SuiteScenario | None, int, int]]:
         """Yield scenario (None: scored only), calibration seed and priority."""
         if technique.models and wanted.use not in technique.models:
+            return
+        if technique.backends and backend not in technique.backends:
             return
         seeds, ranked = self.suite.calibration.seeds, max(wanted.priority, technique.priority)
         emulated, baseline = target.reached == "emulated", technique.role == "fp32"
@@ -76,7 +78,7 @@ class Matrix:
             scenario
             for scenario in self.suite.scenario
             if (scenario.name == "counted") == emulated
-            and scenario.wants(wanted.use, technique.name, baseline=baseline)
+            and scenario.wants(wanted.use, technique.name, backend, baseline=baseline)
         ]
         if emulated or technique.timed:
             for scenario in scenarios:
