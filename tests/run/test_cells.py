@@ -74,6 +74,24 @@ def test_a_technique_may_be_for_some_models_only(inside):
         inside.plan("some", QUICK)
 
 
+def test_a_technique_and_a_scenario_may_be_for_some_engines_only(inside):
+    techniques = {"int8": '[{ use = "fake_int8" }]\nbackends = ["fake"]', "half": TWO["half"]}
+    path = inside.suite("some", techniques, more='[[scenario]]\nbatch = 8\nbackends = ["fake"]\n')
+    path.write_text(path.read_text().replace('backends = ["fake"]', 'backends = ["fake", "openvino"]', 1))
+    asked = {(case.technique, case.deployment.backend, case.scenario.batch) for case in every(inside, "some")}
+    assert ("int8", "fake", 1) in asked
+    assert ("int8", "fake", 8) in asked
+    assert not [one for one in asked if one[1] == "openvino" and (one[0] == "int8" or one[2] == 8)]
+    path.write_text(path.read_text().replace('backends = ["fake"]', 'backends = ["fak"]'))
+    with pytest.raises(BadSuite, match=r"technique 'int8'.backends: .*'fak'\n.*'fake'"):
+        inside.plan("some", QUICK)
+
+
+def every(place, name):
+    plan = place.plan(name, QUICK)
+    return [*plan.cells, *(skip.case for skip in plan.skips)]
+
+
 def test_a_saturated_scenario_has_a_stream_for_every_thread(inside):
     inside.suite("full", {}, more='[[scenario]]\nname = "saturated"\nbatch = 4\n')
     assert told(inside.plan("full", QUICK))[1] == ("fp32", "saturated", 4, cores(), cores())
@@ -91,6 +109,7 @@ def test_more_threads_than_there_are_is_a_skip_with_its_reason(inside):
 @pytest.mark.parametrize(("was", "becomes", "words"), [
     ('techniques = ["half"]', 'techniques = ["haf"]', r"scenario\[2\].techniques: .*'haf'\n.*'half'"),
     ('techniques = ["half"]', 'models = ["fake_netwrk"]', r"scenario\[2\].models: .*\n.*'fake_network'"),
+    ('techniques = ["half"]', 'backends = ["fak"]', r"scenario\[2\].backends: .*'fak'\n.*'fake'"),
     ('techniques = ["half"]', "threads = -1", r"scenario\[2\]: threads = -1"),
     ('techniques = ["half"]', "priority = 0", r"priority = 0\n.*priority = 1"),
 ])  # fmt: skip
