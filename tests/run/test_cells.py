@@ -75,21 +75,21 @@ def test_a_technique_may_be_for_some_models_only(inside):
 
 
 def test_a_technique_and_a_scenario_may_be_for_some_engines_only(inside):
-    techniques = {"int8": '[{ use = "fake_int8" }]\nbackends = ["fake"]', "half": TWO["half"]}
-    path = inside.suite("some", techniques, more='[[scenario]]\nbatch = 8\nbackends = ["fake"]\n')
-    path.write_text(path.read_text().replace('backends = ["fake"]', 'backends = ["fake", "openvino"]', 1))
-    asked = {(case.technique, case.deployment.backend, case.scenario.batch) for case in every(inside, "some")}
-    assert ("int8", "fake", 1) in asked
-    assert ("int8", "fake", 8) in asked
-    assert not [one for one in asked if one[1] == "openvino" and (one[0] == "int8" or one[2] == 8)]
-    path.write_text(path.read_text().replace('backends = ["fake"]', 'backends = ["fak"]'))
+    only = 'backends = ["torch_eager"]'
+    techniques = {"int8": f'[{{ use = "fake_int8" }}]\n{only}', "half": TWO["half"]}
+    path = inside.suite("some", techniques, more=f"[[scenario]]\nbatch = 8\n{only}\n")
+    path.write_text(path.read_text().replace('backends = ["fake"]', 'backends = ["fake", "torch_eager"]'))
+    assert [cell[:3] for cell in told(inside.plan("some", QUICK))] == [
+        ("fp32", "single", 1),
+        ("half", "single", 1),
+    ]
+    path.write_text(path.read_text().replace(only, 'backends = ["fake"]'))
+    assert [cell[:3:2] for cell in told(inside.plan("some", QUICK))] == [
+        ("fp32", 1), ("fp32", 8), ("int8", 1), ("int8", 8), ("half", 1), ("half", 8),
+    ]  # fmt: skip
+    path.write_text(path.read_text().replace('}]\nbackends = ["fake"]', '}]\nbackends = ["fak"]'))
     with pytest.raises(BadSuite, match=r"technique 'int8'.backends: .*'fak'\n.*'fake'"):
         inside.plan("some", QUICK)
-
-
-def every(place, name):
-    plan = place.plan(name, QUICK)
-    return [*plan.cells, *(skip.case for skip in plan.skips)]
 
 
 def test_a_saturated_scenario_has_a_stream_for_every_thread(inside):
