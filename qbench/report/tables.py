@@ -136,8 +136,8 @@ def titled(title: str, profile: str) -> str:
 def verdict_table(cells: Sequence[Cell], *, stacked: bool = False) -> Table:
     """Return what to ship, one row a place; the places of one model stand together.
 
-    Where there are several models, the device that most places are on moves into the title. `stacked` puts
-    the place below its model, where a column of its own would have no room.
+    Where there are several models, the device that most places are on moves into the title, and its rows come
+    first. `stacked` puts the place below its model, where a column of its own would have no room.
     """
     found = recommend(cells)
     models = list(dict.fromkeys(str(advice.group.model) for advice in found))
@@ -147,7 +147,8 @@ def verdict_table(cells: Sequence[Cell], *, stacked: bool = False) -> Table:
     heads = (*["model"] * apart, "where", "ship", "speed-up", "accuracy", "size", "how sure")
     notes = Notes()
     rows = []
-    for advice in sorted(found, key=lambda advice: models.index(str(advice.group.model))):
+    ordered = sorted(found, key=lambda one: (models.index(str(one.group.model)), one.group.site != usual))
+    for advice in ordered:
         place = advice.group
         where: tuple[Entry, ...] = (Entry(str(place)),)
         if len(models) > 1:
@@ -156,8 +157,10 @@ def verdict_table(cells: Sequence[Cell], *, stacked: bool = False) -> Table:
             where = (Entry(str(place.model)), at) if apart else (Entry(str(place.model), sub=below),)
         rows.append((*where, *_shipped(advice, notes)))
     columns = tuple(Column(head, right=head in ("speed-up", "accuracy", "size")) for head in heads)
+    elsewhere = ", and elsewhere" if len(sites) > 1 else ""
     title = titled(
-        f"What to ship on {usual}" if usual else "What to ship", cells[0].profile if cells else "no"
+        f"What to ship on {usual}{elsewhere}" if usual else "What to ship",
+        cells[0].profile if cells else "no",
     )
     nothing = "nothing was measured, so nothing can be recommended"
     return Table(title, columns, tuple(rows), tuple(notes.texts), nothing)

@@ -9,7 +9,7 @@ from example_run import Builder, case, correct
 from large_run import HERE, large_run
 from rich.console import Console
 
-from qbench.cases import SEED, DataSpec, Hardware
+from qbench.cases import SEED, Choice, DataSpec, Hardware
 from qbench.records import Skipped, Verdict
 from qbench.report.brief import brief_table
 from qbench.report.figures import Absent, Figure
@@ -125,6 +125,22 @@ def test_nothing_is_shipped_by_an_emulator(tmp_path):
     heads = [column.head for column in brief_table(cells).columns]
     assert {"instructions", "instr. / fp32"} <= set(heads)
     assert {"latency", "speed-up"} & set(heads) == set()
+
+
+def test_the_usual_place_stands_in_the_title_and_comes_first_and_others_name_themselves(tmp_path):
+    build = Builder(tmp_path)
+    for model in (Choice("one"), Choice("two")):
+        for name, role in (("fp32", "fp32"), ("static int8", "technique")):
+            if model.name == "two":
+                build.emulated(case(name, role=role, model=model, **FAR), correct(10), 6e8)
+            build.whole(case(name, role=role, model=model, hardware=HERE), correct(10), (0.005, 0.005))
+    table = verdict_table(select(build.run()))
+    assert table.title.startswith("What to ship on cpu (x86-avx512-vnni), 2 threads, and elsewhere (")
+    assert [(row[0].text, row[1].text) for row in table.rows] == [
+        ("one", "batch 1"),
+        ("two", "batch 1"),
+        ("two", "neoverse-n1, emulated"),
+    ]
 
 
 def test_an_emulated_technique_that_fails_its_accuracy_is_not_praised(tmp_path):
