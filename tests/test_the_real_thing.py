@@ -43,8 +43,10 @@ def test_every_cell_is_scored_proven_and_timed(smoke):
     _, said, run = smoke
     assert not any(isinstance(record.outcome, Failed) for record in run.records)
     scored, timed, deployed = (outcomes(run, kind) for kind in ("score", "time", "deploy"))
-    assert len(scored) == 8
-    assert scored.keys() == timed.keys() == deployed.keys()
+    assert len(scored) == 9
+    barely = ("dynamic int8", "torch_eager")  # one layer of ten: there, the speed would be that of float kernels
+    assert timed.keys() == deployed.keys() == scored.keys() - {barely}
+    assert any("barely covered" in absent.reason for absent in scored[barely].withheld)
     for (technique, _), outcome in scored.items():
         assert np.mean(find(outcome, "correct").samples) > 0.95
         assert (find(outcome, "low_bit_kernels").samples[0] > 0) == (technique != "fp32")

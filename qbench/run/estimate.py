@@ -6,16 +6,19 @@ from qbench.cases import ArtifactSpec, Case
 from qbench.formats import cache
 from qbench.profile import Profile
 
-# Rough prices of what is not a window, from runs on two cores (docs/log.md); only the estimate rests on them.
-EDGE_S = {"exported": 2.5, "onnx": 4.0, "pt2": 14.0}  # by the format that a conversion gives
+# Rough prices of what is not a window, from the committed runs on two cores (docs/log.md); only the estimate rests on
+# them, and `--budget` by it.
+EDGE_S = {"exported": 1.6, "onnx": 4.7, "pt2": 18.0}  # by the format that a conversion gives
 OTHER_EDGE_S = 1.0
-TECHNIQUE_S = 5.0
-SCORE_S_PER_EXAMPLE = 0.0015
+TECHNIQUE_S = 1.5
+SCORE_S = 0.3  # load, the check against the reference, the proof of kernel
+SCORE_S_PER_EXAMPLE = 0.00035
 EMULATED_S_PER_EXAMPLE = 0.15
-STEP_S = 0.7  # load and warm-up of a timed step that is steady at once
-DEPLOY_S = 1.5
-COUNT_S = 8.0  # a fresh emulated interpreter, and a few inferences
-START_S = 6.0  # fork servers import their engines
+STEP_S = 0.35  # load and warm-up of a timed step that is steady at once
+ROUND_S = 0.6  # the anchor, and the turn to the next round
+DEPLOY_S = 0.8
+COUNT_S = 3.5  # a fresh emulated interpreter, and a few inferences
+START_S = 15.0  # fork servers import their engines, the planner probes them, the page is written
 
 
 def estimate_s(cells: tuple[Case, ...], profile: Profile) -> float:
@@ -27,12 +30,12 @@ def estimate_s(cells: tuple[Case, ...], profile: Profile) -> float:
     scored = {(case.deployment, case.evaluation) for case in cells}
     score = sum(
         evaluation.count * (EMULATED_S_PER_EXAMPLE if placed.reached == "emulated" else SCORE_S_PER_EXAMPLE)
-        + 0.3
+        + SCORE_S
         for placed, evaluation in scored
     )
     timed = [case for case in cells if case.scenario.name in ("single", "saturated")]
     counted = sum(case.scenario.name == "counted" for case in cells)
-    rounds = profile.rounds * (len(timed) * (profile.window_s + STEP_S) + 0.6)
+    rounds = profile.rounds * (len(timed) * (profile.window_s + STEP_S) + ROUND_S)
     starts = START_S * (profile.rounds if profile.fresh_servers else 1)
     return starts + prepare + score + rounds + len(timed) * DEPLOY_S + counted * COUNT_S
 
