@@ -6,8 +6,8 @@ from qbench.cases import ArtifactSpec, Case
 from qbench.formats import cache
 from qbench.profile import Profile
 
-# Rough prices of what is not a window, from the committed runs on two cores (docs/log.md); only the estimate rests on
-# them, and `--budget` by it.
+# Rough prices of what is not a window, from the committed runs on two cores (docs/log.md): the estimate and
+# `--budget` rest on them.
 EDGE_S = {"exported": 1.6, "onnx": 4.7, "pt2": 18.0}  # by the format that a conversion gives
 OTHER_EDGE_S = 1.0
 TECHNIQUE_S = 1.5
