@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from qbench.errors import CannotWrite
@@ -54,3 +55,14 @@ def data_files(kind: str) -> list[Path]:
         if folder.is_dir() and folder.resolve() not in [f.resolve() for f in found]:
             found.append(folder)
     return found
+
+
+def without_folders(text: str) -> str:
+    """Return a traceback or log whose files are named from their package on, and no folder of this machine.
+
+    Results are shown to others: where a library was installed helps nobody there.
+    """
+    roots = {str(cache_folder()), *sys.path} - {"", os.sep}
+    for root in sorted(roots, key=len, reverse=True):
+        text = text.replace(root.rstrip(os.sep) + os.sep, "")
+    return text

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from qbench.errors import CannotWrite
-from qbench.folders import cache_folder
+from qbench.folders import cache_folder, without_folders
 
 
 def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
@@ -23,3 +23,12 @@ def test_without_any_home_the_fix_is_named(monkeypatch):
     monkeypatch.setattr(Path, "home", homeless)
     with pytest.raises(CannotWrite, match="set QBENCH_CACHE"):
         cache_folder()
+
+
+def test_what_is_shown_to_others_names_no_folder_of_this_machine(monkeypatch, tmp_path):
+    monkeypatch.setattr("sys.path", ["", "/", "/home/me/lib", "/home/me/lib/site-packages"])
+    monkeypatch.setenv("QBENCH_CACHE", str(tmp_path))
+    told = (
+        f'File "/home/me/lib/site-packages/torch/a.py", {tmp_path}/shown/b.py, /home/me/lib/c.py, /dev/null'
+    )
+    assert without_folders(told) == 'File "torch/a.py", shown/b.py, c.py, /dev/null'

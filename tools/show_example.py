@@ -21,12 +21,13 @@ WIDTH = 92
 
 def block(run: Run) -> str:
     """Return what `make run` printed at the end of this run, as Markdown."""
-    told = io.StringIO()
-    print_summary(run, Console(file=told, width=WIDTH))
-    lines = "\n".join(line.rstrip() for line in told.getvalue().strip().splitlines())
+    printed = io.StringIO()
+    print_summary(run, Console(file=printed, width=WIDTH))
+    lines = "\n".join(line.rstrip() for line in printed.getvalue().strip().splitlines())
     processor = dict(run.session.facts)["processor"]
     where = f"{processor}, {dict(run.session.facts)['cores usable']} cores, {run.session.started_utc[:10]}"
-    return f"What `make run` printed on a small shared machine ({where}):\n\n```\n{lines}\n```\n"
+    told = f"What `make run` printed, after `make arm`, on a small shared machine ({where}):"
+    return f"{told}\n\n```\n{lines}\n```\n"
 
 
 def with_block(readme: str, run: Run) -> str:

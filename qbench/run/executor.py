@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from qbench.cases import ArtifactSpec, Case, DataSpec, Step, key
+from qbench.folders import without_folders
 from qbench.formats import cache
 from qbench.records import Evidence, Failed, Measured, Outcome, Record, Skipped, find
 from qbench.run import agenda
@@ -118,11 +119,10 @@ class Executor:
         reply = self._ask(step, self._request(step))
         assert isinstance(reply.result, (Measured, Failed))
         outcome = self._with_expectation(step, reply.result)
-        self._write(
-            Record(
-                step, outcome, self._session, started, time.perf_counter() - start, reply.busy_s, reply.log
-            )
-        )
+        if isinstance(outcome, Failed):
+            outcome = replace(outcome, traceback=without_folders(outcome.traceback))
+        took_s, log = time.perf_counter() - start, without_folders(reply.log)
+        self._write(Record(step, outcome, self._session, started, took_s, reply.busy_s, log))
         self.tally.steps += 1
         self.tally.busy_s += reply.busy_s
         self._watcher.ended(step, outcome)
