@@ -51,7 +51,7 @@ class Reached:
 
 
 def reach(hardware: list[HardwareProfile], backends: list[str]) -> Reached:
-    """Ask what is here; engines are probed where the device is, and only those of `backends`.
+    """Ask what is here, emulated devices last; of `backends`, engines are probed where the device is.
 
     Raises:
         UnknownName: a profile names an engine that no plug-in registered.
@@ -72,4 +72,5 @@ def reach(hardware: list[HardwareProfile], backends: list[str]) -> Reached:
             targets.append(Target(profile, probes, prefix, tuple(in_front(profile.counter))))
         else:
             targets.append(Target(profile, probe_all(wanted)))
+    targets.sort(key=lambda target: target.reached == "emulated")  # stable: what has a speed comes first
     return Reached(tuple(targets), tuple(missing))
