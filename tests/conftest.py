@@ -1,5 +1,6 @@
 """What every test shares: a cache of its own, and one small network in every format there is an edge to."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,13 @@ def own_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("QBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible():
+    """A shell starts background jobs with interrupts ignored, and every child would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
