@@ -13,6 +13,7 @@ from typing import Literal
 
 Param = bool | int | float | str
 Split = Literal["train", "calibration", "selection", "test"]
+AGAIN = "fp32 again"  # the technique's name of a float file that is measured against itself
 SEED = ", calibration seed "  # in a technique's name: scored with further calibration data
 
 
@@ -156,6 +157,7 @@ class Scenario:
 
     name: Literal["single", "saturated", "scored", "counted"] = "single"
     batch: int = 1
+    slowed: float = 0.0  # every call is made to take this share longer: how a detector of slow-downs is tried
 
 
 @dataclass(frozen=True, slots=True)

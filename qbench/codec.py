@@ -36,7 +36,9 @@ Raw = dict[str, Any]
 
 # one function per step of the format: UPGRADES[1] turns version 1 into version 2
 UPGRADES: dict[int, Callable[[Raw], Raw]] = {
-    1: lambda raw: raw | {"format": 2},  # what came in has a default that says what was so before
+    # what came in has a default that says what was so before
+    1: lambda raw: raw | {"format": 2},
+    2: lambda raw: raw | {"format": 3},
 }
 
 

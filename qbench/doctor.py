@@ -96,7 +96,7 @@ def _engines() -> Iterator[Finding]:
             what = f"{backend} {probe.version} on {profile.name}"
             broken = probe.absent is not None
             level = "problem" if broken else "note" if answer.absent else "ok"
-            fix = "pip install -e . -c constraints.txt" if broken else ""
+            fix = probe.fix if broken else ""
             yield Finding(level, what, answer.absent or f"can do {', '.join(answer.abilities)}", fix)
 
 

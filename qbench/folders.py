@@ -8,6 +8,8 @@ from pathlib import Path
 
 from qbench.errors import CannotWrite
 
+DATA_VARIABLE = "QBENCH_DATA_"
+
 
 def cache_folder() -> Path:
     """Return the folder of rendered data, prepared artifacts and probe answers; made on demand.
@@ -40,7 +42,7 @@ def data_path(name: str) -> Path | None:
 
 def data_variable(name: str) -> str:
     """Return the environment variable that carries a data set's path: cifar10 gives QBENCH_DATA_CIFAR10."""
-    return f"QBENCH_DATA_{name.upper().replace('-', '_')}"
+    return DATA_VARIABLE + name.upper().replace("-", "_")
 
 
 def data_files(kind: str) -> list[Path]:
@@ -58,11 +60,14 @@ def data_files(kind: str) -> list[Path]:
 
 
 def without_folders(text: str) -> str:
-    """Return a traceback or log whose files are named from their package on, and no folder of this machine.
+    """Return words whose files are named from their package or data set on, and no folder of this machine.
 
     Results are shown to others: where a library was installed helps nobody there.
     """
-    roots = {str(cache_folder()), *sys.path} - {"", os.sep}
+    data = (path for name, path in os.environ.items() if name.startswith(DATA_VARIABLE))
+    named = [str(Path(path).expanduser().absolute().parent) for path in data]
+    here = [str(Path(__file__).parents[1]), str(Path.cwd())]  # an editable install is on no search path
+    roots = {str(cache_folder()), *sys.path, *named, *here} - {"", os.sep}
     for root in sorted(roots, key=len, reverse=True):
         text = text.replace(root.rstrip(os.sep) + os.sep, "")
     return text

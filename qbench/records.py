@@ -7,11 +7,13 @@ from typing import Any, Literal
 
 from qbench.cases import Step
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 # History of the format:
 #   1  first version
 #   2  a deployment names its streams, its hardware profile and how it is reached; hardware that is not here
 #      has a line of its own; instructions are counted
+#   3  a scenario may be slowed down on purpose; processor frequency and temperature are witnesses; a failure
+#      that the suite expects carries its reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class Failed:
     error: str
     traceback: str = ""
     measurements: tuple[Measurement, ...] = ()
+    expected: str = ""  # the suite's reason, where it knows of this failure
     kind: Literal["failed"] = "failed"
 
 

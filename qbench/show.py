@@ -190,7 +190,7 @@ def _table(*heads: str) -> Table:
 
 
 def _place(case: Case) -> str:
-    """Return engine and device, and threads where they are not all."""
+    """Return engine and device."""
     placed = case.deployment
     return f"{placed.backend} {placed.hardware or placed.device}"
 
@@ -215,8 +215,14 @@ def _minutes(time_s: float) -> str:
 # --- progress -------------------------------------------------------------------------------------
 
 
-PHASES = {"data": "examples", "prepare": "preparing", "score": "checking and scoring", "deploy": "loading"}
-WEIGHTS = {"anchor": 0.4, "prepare": 3.0, "data": 2.0, "score": 1.0, "deploy": 1.0}  # seconds, about
+PHASES = {
+    "data": "examples",
+    "prepare": "preparing",
+    "score": "checking and scoring",
+    "count": "counting instructions",
+    "deploy": "loading",
+}
+WEIGHTS = {"anchor": 0.4, "prepare": 3.0, "data": 2.0, "score": 1.0, "count": 3.5, "deploy": 1.0}  # s, about
 
 
 class Progress:
@@ -264,10 +270,15 @@ class Progress:
         """Move the bar; say at once what failed."""
         self.bar.advance(self._task, self._weight(step))
         if outcome.kind == "failed":
-            self._told.print("[red]failed[/]", f"{step.kind} {_what(step)}: {outcome.error}", highlight=False)
+            word = "[yellow]failed as expected[/]" if outcome.expected else "[red]failed[/]"
+            self._told.print(word, f"{step.kind} {_what(step)}: {outcome.error}", highlight=False)
 
     def _weight(self, step: Step) -> float:
-        return self._profile.window_s + 0.5 if step.kind == "time" else WEIGHTS.get(step.kind, 0.0)
+        if step.kind == "time":
+            return self._profile.window_s + 0.5
+        subject = step.subject
+        emulated = isinstance(subject, Case) and subject.deployment.reached == "emulated"
+        return 8.0 if step.kind == "score" and emulated else WEIGHTS.get(step.kind, 0.0)
 
 
 def _what(step: Step) -> str:

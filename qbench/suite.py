@@ -13,6 +13,17 @@ from qbench.errors import BadSuite
 from qbench.registry import did_you_mean
 from qbench.toml_file import find_file, read_toml
 
+STAGES = [
+    "",
+    "load",
+    "check",
+    "proof of kernel",
+    "score",
+    "count",
+    "first call",
+    "measure",
+]  # of a cell's steps
+
 
 @dataclass(frozen=True, slots=True)
 class SuiteModel:
@@ -126,13 +137,7 @@ def load_suite(name: str) -> Suite:
     _no_double(suite, "calibration.seeds", [str(seed) for seed in suite.calibration.seeds])
     _no_double(suite, "scenario", [_told(scenario) for scenario in suite.scenario])
     _check_scenarios(suite, [technique.name for technique in techniques])
-    for number, expectation in enumerate(suite.expect, start=1):
-        known = [technique.name for technique in techniques]
-        if expectation.technique not in known:
-            raise BadSuite(
-                f"{path}: expect[{number}].technique: the suite has no technique {expectation.technique!r}",
-                fix=did_you_mean(expectation.technique, known),
-            )
+    _check_expectations(suite, [technique.name for technique in techniques])
     return suite
 
 
@@ -194,6 +199,20 @@ def _check_scenarios(suite: Suite, techniques: list[str]) -> None:
             f"{suite.file}: priority = {low}",
             fix="write priority = 1 for what every profile measures, 2 or 3",
         )
+
+
+def _check_expectations(suite: Suite, techniques: list[str]) -> None:
+    """Refuse an expectation that nothing could ever meet: a misspelt one would let a failure count."""
+    models = ["*", *(model.use for model in suite.model)]
+    known = {"technique": techniques, "model": models, "backend": ["*", *suite.backends], "stage": STAGES}
+    for number, expectation in enumerate(suite.expect, start=1):
+        for what, names in known.items():
+            found = getattr(expectation, what)
+            if found not in names:
+                raise BadSuite(
+                    f"{suite.file}: expect[{number}].{what}: the suite has no {what} {found!r}",
+                    fix=did_you_mean(found, names),
+                )
 
 
 def _no_double(suite: Suite, place: str, names: list[str]) -> None:

@@ -125,6 +125,7 @@ LINES = (
             (Step("anchor", Anchor("cpu"), 2), Measured((Measurement("anchor", (0.001,)),)), ""),
             (Step("plan", Hardware("cuda", "a device")), Skipped("there is no /dev/nvidiactl"), ""),
             (Step("count", COUNTED), Measured((Measurement("instructions", (1e6, 1e6, 1e6)),)), ""),
+            (Step("time", replace(CASE, scenario=Scenario("single", 1, 0.05))), Failed("check", "wrong", expected="known"), ""),  # noqa: E501
         )
     ),
 )  # fmt: skip

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from qbench import folders
 from qbench.errors import CannotWrite
 from qbench.folders import cache_folder, without_folders
 
@@ -28,6 +29,11 @@ def test_without_any_home_the_fix_is_named(monkeypatch):
 def test_what_is_shown_to_others_names_no_folder_of_this_machine(monkeypatch, tmp_path):
     monkeypatch.setattr("sys.path", ["", "/", "/home/me/lib", "/home/me/lib/site-packages"])
     monkeypatch.setenv("QBENCH_CACHE", str(tmp_path))
+    monkeypatch.setenv("QBENCH_DATA_CIFAR10", "/home/me/sets/cifar10")
+    command = "qbench run --data cifar10=/home/me/sets/cifar10"
+    assert without_folders(command) == "qbench run --data cifar10=cifar10"
+    own = Path(folders.__file__)
+    assert without_folders(str(own)) == "qbench/folders.py"  # although an editable install is on no path
     told = (
         f'File "/home/me/lib/site-packages/torch/a.py", {tmp_path}/shown/b.py, /home/me/lib/c.py, /dev/null'
     )

@@ -57,7 +57,7 @@ VENDOR = (
 )
 # Outside backends/ and strategies/: which vendor words a file may hold, and why.
 EXCEPTIONS = {
-    "cli.py": ({"cuda"}, "the help text shows how --hw is written"),
+    "cli/options.py": ({"cuda"}, "the help text shows how --hw is written"),
     "doctor.py": ({"onnxruntime"}, "two distributions of one engine share a folder and break each other"),
     "run/host.py": (
         {"onnxruntime", "openvino", "nncf", "amx"},

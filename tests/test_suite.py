@@ -72,6 +72,8 @@ def test_a_suite_is_named_by_name_or_path(write, tmp_path):
     (('batch = 1', 'batch = 1\n[[scenario]]\nbatch = 1'), r"scenario: 'single, batch 1' is there twice"),
     (('batch = 1', 'batch = 1\n[calibration]\nseeds = []'), r"no scenario or no calibration seed"),
     (('batch = 1', 'batch = 1\n[calibration]\nseeds = [1, 1]'), r"calibration.seeds: '1' is there twice"),
+    (('batch = 1', 'batch = 1\n[[expect]]\ntechnique = "int8"\nreason = "r"\nstage = "chek"'), r"expect\[1\].stage.*'chek'\n  fix: did you mean 'check'"),  # noqa: E501
+    (('batch = 1', 'batch = 1\n[[expect]]\ntechnique = "int8"\nreason = "r"\nbackend = "onnx"'), r"expect\[1\].backend.*'onnx'\n  fix: "),  # noqa: E501
     (('batch = 1', 'batch = 1\n[[expect]]\ntechnique = "in8"\nreason = "r"'), r"expect\[1\].*'in8'\n  fix: did you mean 'int8'"),  # noqa: E501
     (('"static_int8" }', '"static_int8", bits = [[8]] }'), r"technique 'int8', chain\[1\]: bits = \[8\] is no single value"),  # noqa: E501
     (("[[model]]", "[[model"), r"no TOML"),

@@ -55,7 +55,8 @@ class AotInductor(Backend):
         except ImportError as error:
             return Probe("aot_inductor", "", (), f"torch is not installed ({error})")
         if (absent := no_compiler()) is not None:
-            return Probe("aot_inductor", torch.__version__, (), absent)
+            fix = "install g++ (apt-get install g++), or set CXX to a C++ compiler"
+            return Probe("aot_inductor", torch.__version__, (), absent, fix)
         abilities = ["fp32"]
         if torch.backends.mkldnn.is_available():
             narrow = torch.ops.mkldnn

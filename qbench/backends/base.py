@@ -41,6 +41,7 @@ class Probe:
     version: str
     devices: tuple[DeviceProbe, ...]
     absent: str | None = None  # why the whole engine is missing
+    fix: str = "pip install -e . -c constraints.txt"  # what would bring it
 
     def on(self, device: str) -> DeviceProbe:
         """Return the answer for one device."""

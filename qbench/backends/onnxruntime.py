@@ -69,6 +69,8 @@ class OnnxRuntime(Backend):
     def refuses(self, state: State, probe: DeviceProbe) -> str | None:
         """Return why there are no kernels: the CPU provider computes other float formats in float32."""
         if isinstance(state, Float) and state.dtype not in probe.abilities:
+            if probe.device == "cuda":
+                return f"this version of qbench does not ask onnxruntime for {state.dtype} on cuda"
             return (
                 f"onnxruntime {installed()} has no {state.dtype} convolution or matrix kernels on "
                 f"{probe.device}: it would compute in fp32"

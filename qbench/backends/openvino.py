@@ -22,6 +22,7 @@ DEVICES = {"cpu": "CPU"}
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 MACS = {"Convolution", "Deconvolution", "FullyConnected", "MatMul", "RNNCell", "RNNSeq"}
 INTEGER = {"u8": 8, "i8": 8, "u4": 4, "i4": 4, "nf4": 4}  # element types, and their bits
+NOT_YET = "this version of qbench drives openvino on the CPU only, not on its {} device"
 ROUNDED_TOGETHER = 32  # the engine's own choice
 NUMBER_FORMATS = ("fp32", "bf16", "fp16", "int8", "int4")  # openvino also lists abilities that are none
 
@@ -50,7 +51,9 @@ class OpenVino(Backend):
         core = ov.Core()
         told = {name.lower() for name in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")}
         abilities = tuple(name for name in NUMBER_FORMATS if name in told)
-        return Probe("openvino", ov.__version__.split("-")[0], (DeviceProbe("cpu", None, abilities),))
+        others = (DeviceProbe(name, NOT_YET.format(name.upper())) for name in ("gpu", "npu"))
+        devices = (DeviceProbe("cpu", None, abilities), *others)
+        return Probe("openvino", ov.__version__.split("-")[0], devices)
 
     def refuses(self, state: State, probe: DeviceProbe) -> str | None:
         """Return why there are no kernels for this state."""

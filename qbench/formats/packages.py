@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,13 +73,17 @@ def no_compiler() -> str | None:
 
 def baked_in() -> str:
     """Name what a package depends on beside its program: the processor's instructions and the compiler."""
+    return _baked_in(os.environ.get("CXX", "g++"))
+
+
+@cache
+def _baked_in(compiler: str) -> str:
     flags = ""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         flags = next((line.partition(":")[2] for line in lines if line.startswith(("flags", "Features"))), "")
     except OSError:  # no such list on this system: the machine's name stands alone
         flags = platform.processor()
-    compiler = os.environ.get("CXX", "g++")
     told = ""
     if shutil.which(compiler):
         command = [compiler, "-dumpfullversion"]

@@ -21,6 +21,7 @@ import numpy as np
 from qbench.cases import Quantized
 from qbench.errors import BadFile
 from qbench.quant.ir_graph import simulated_outputs
+from qbench.quant.program import read_program
 
 if TYPE_CHECKING:
     from qbench.formats.artifact import Artifact, TensorSpec
@@ -73,15 +74,19 @@ def keep_reference_of_file(artifact: Artifact, folder: Path) -> None:
         write_reference(folder, inputs, outputs)
 
 
-def keep_simulated(artifact: Artifact, folder: Path) -> str | None:
+def keep_simulated(artifact: Artifact, folder: Path, before: Path | None = None) -> str | None:
     """Keep a quantized file's own answers with simulated integers; return why there are none, if so.
 
     An ONNX file runs as written, without any optimization and on one thread: dequantize, operate in float,
-    quantize; an IR with its rounding written out in float. No integer kernel takes part. None too for a
-    network that makes no claim about integers.
+    quantize; an IR with its rounding written out in float; an exported program operator by operator. No
+    integer kernel takes part. A compiled package has no second reader: it answers as the program in `before`
+    that it was made from. None too for a network that makes no claim about integers.
     """
     (folder / SIMULATED).unlink(missing_ok=True)  # whatever a technique may have left under this name
     if not isinstance(artifact.state, Quantized):
+        return None
+    if artifact.format in COMPILED and before and (before / SIMULATED).is_file():
+        shutil.copyfile(before / SIMULATED, folder / SIMULATED)
         return None
     if artifact.format not in SIMULATORS:
         return f"a file in the format {artifact.format} has no second reader to compare an engine with"
@@ -113,9 +118,21 @@ def _as_written(path: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
     return np.asarray(session.run(None, inputs)[0])
 
 
+def _operator_by_operator(path: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    import torch
+
+    module: Any = read_program(path).module()
+    with torch.no_grad():
+        answers = module(*(torch.from_numpy(array) for array in inputs.values()))
+    first = answers if isinstance(answers, torch.Tensor) else next(iter(answers))
+    return np.asarray(first.float().numpy())
+
+
+COMPILED = ("pt2",)  # from a program, which is what they are held to
 SIMULATORS: dict[str, Callable[[Path, dict[str, np.ndarray]], np.ndarray]] = {
     "onnx": _as_written,
     "openvino": simulated_outputs,
+    "exported": _operator_by_operator,
 }
 
 

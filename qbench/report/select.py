@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from qbench.cases import Case
-from qbench.records import Measured, Skipped, Verdict, find
+from qbench.records import Failed, Measured, Skipped, Verdict, find
 from qbench.report.cell import Cell, Group, Reason, Round, Status, pace_of
 from qbench.report.compare import Judgement, compared_figures, own_ratio, without_baseline
 from qbench.report.derive import own_figures
@@ -140,7 +140,7 @@ def _status(entry: Joined) -> tuple[Status, tuple[Reason, ...]]:
             return "skipped", (Reason(line.record.outcome.reason, "plan", line.number),)
     if entry.failures():
         return "failed", tuple(
-            Reason(first_line(failed.error), failed.stage, line.number, failed.traceback or failed.error)
+            Reason(_told(failed), failed.stage, line.number, failed.traceback or failed.error)
             for line, failed in entry.failures()
         )
     for line in entry.lines():
@@ -149,6 +149,12 @@ def _status(entry: Joined) -> tuple[Status, tuple[Reason, ...]]:
                 if found.kind == "collapsed":
                     return "collapsed", (Reason(found.text, line.record.step.kind, line.number),)
     return "measured", ()
+
+
+def _told(failed: Failed) -> str:
+    """Return a failure's words, and the suite's reason where it expects them."""
+    expected = f" (the suite expects this: {failed.expected})" if failed.expected else ""
+    return first_line(failed.error) + expected
 
 
 def _round(entry: Joined, k: int, ratio: float | None) -> Round:

@@ -42,7 +42,7 @@ def once(plan: Plan) -> list[Step]:
         *(Step("prepare", spec) for spec in artifacts),
         *(Step("score", case) for case in scored),
         *(Step("count", case) for case in cells if case.scenario.name == "counted"),
-        *(Step("deploy", case) for case in cells if case.scenario.name in TIMED),
+        *(Step("deploy", case) for case in cells if case.scenario.name in TIMED and not case.scenario.slowed),
     ]
 
 

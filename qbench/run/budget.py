@@ -28,7 +28,7 @@ def within(
         last = [case for case in candidates if kept[case] == worst][-1]
         del kept[last]
         dropped.append(last)
-    if cells and not any(case.role != "fp32" for case in kept):
+    if dropped and not any(case.role != "fp32" for case in kept):
         first = next((case for case in cells if case.role != "fp32"), next(iter(cells)))
         least = estimate_s(
             tuple(case for case in cells if case is first or _is_baseline(case, first)), profile

@@ -53,6 +53,9 @@ class Matrix:
             if reason:  # the same for every batch and seed: said once
                 self.skips.append(Skip(case, reason))
                 return
+            if too_many := self._too_many(case.deployment.threads, target):  # of this scenario alone
+                self.skips.append(Skip(case, too_many))
+                continue
             self.cells.setdefault(case, priority)
             if scenario and not scenario.techniques:
                 self._for_themselves.add(case)
@@ -130,13 +133,7 @@ class Matrix:
         )
         kind = Scenario(scenario.name, scenario.batch) if scenario else Scenario("scored")
         case = Case(self.suite.name, technique.name, technique.role, placed, evaluation, kind)
-        return case, (
-            probe.absent
-            or self._no_data.get(task)
-            or reason
-            or engine.refuses(spec.state, probe)
-            or self._too_many(threads, target)
-        )
+        return case, (probe.absent or self._no_data.get(task) or reason or engine.refuses(spec.state, probe))
 
     def _threads(self, scenario: SuiteScenario | None, target: Target) -> int:
         if target.hardware.threads:

@@ -101,6 +101,8 @@ class Executor:
     def _known_before(self, earlier: dict[str, Outcome]) -> None:
         """Write what the plan says, so that no cell can vanish: that it runs, or why not."""
         for step, outcome in agenda.known(self._plan):
+            if isinstance(outcome, Skipped):
+                outcome = Skipped(without_folders(outcome.reason))
             if step.key not in earlier:
                 self._write(Record(step, outcome, self._session, now_utc(), 0.0))
 
@@ -120,7 +122,8 @@ class Executor:
         assert isinstance(reply.result, (Measured, Failed))
         outcome = self._with_expectation(step, reply.result)
         if isinstance(outcome, Failed):
-            outcome = replace(outcome, traceback=without_folders(outcome.traceback))
+            words = {name: without_folders(getattr(outcome, name)) for name in ("error", "traceback")}
+            outcome = replace(outcome, **words)  # type: ignore[arg-type]
         took_s, log = time.perf_counter() - start, without_folders(reply.log)
         self._write(Record(step, outcome, self._session, started, took_s, reply.busy_s, log))
         self.tally.steps += 1
@@ -140,20 +143,21 @@ class Executor:
     def _write(self, record: Record) -> None:
         self._store.append(record)
         self._outcomes[record.step.key] = record.outcome
-        if isinstance(record.outcome, Failed) and not self._known_to_fail(record.step, record.outcome.stage):
+        if isinstance(record.outcome, Failed) and not record.outcome.expected:
             self.tally.failed.append(record)
         self._judge(record.step, record.outcome)
-
-    def _known_to_fail(self, step: Step, stage: str) -> bool:
-        return isinstance(step.subject, Case) and self._plan.expected(step.subject, stage) is not None
 
     def _judge(self, step: Step, outcome: Outcome) -> None:
         if _collapsed(outcome) and not _fact(outcome, EXPECTED):
             self.tally.collapsed.append(step)
 
     def _with_expectation(self, step: Step, outcome: Measured | Failed) -> Measured | Failed:
-        """Keep the suite's reason beside a collapse that it expects; the verdict stays as it is."""
-        if not (isinstance(outcome, Measured) and isinstance(step.subject, Case) and _collapsed(outcome)):
+        """Keep the suite's reason beside what it expects; the verdict or the failure stays as it is."""
+        if not isinstance(step.subject, Case):
+            return outcome
+        if isinstance(outcome, Failed):
+            return replace(outcome, expected=self._plan.expected(step.subject, outcome.stage) or "")
+        if not _collapsed(outcome):
             return outcome
         reason = self._plan.expected(step.subject)
         return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -52,9 +53,10 @@ def _ask(name: str, prefix: tuple[str, ...]) -> Probe | Failed:
 
 
 def _file(name: str) -> Path:
-    """Return where the answer is kept: by the backend's code, its versions, the devices and this boot."""
+    """Return where the answer is kept: by code, versions, devices, compiler and this boot."""
     devices = tuple(sorted(path.name for path in Path("/dev").glob("nvidia*")))
-    return _kept(name, (_code(name, BACKENDS[name].distribution), devices, _boot()))
+    compiler = shutil.which(os.environ.get("CXX", "g++")) or ""
+    return _kept(name, (_code(name, BACKENDS[name].distribution), devices, compiler, _boot()))
 
 
 def _file_on(prefix: tuple[str, ...], name: str, identity: str) -> Path:

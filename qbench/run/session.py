@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qbench.errors import CannotWrite, NotAvailable, UnknownName
-from qbench.folders import cache_folder
+from qbench.folders import cache_folder, without_folders
 from qbench.run.executor import Executor, Tally, Watcher
 from qbench.run.host import host_name, new_session, now_utc
 from qbench.run.launch import workers
@@ -40,7 +40,8 @@ def execute(
     earlier = last_run(out, plan) if resume else None
     path = earlier.path if earlier else out / host_name() / f"{now_utc()[:10]}-{plan.suite.name}.jsonl"
     with device_lock(), Store(path) as store, workers() as servers:
-        session = earlier.session if earlier else new_session(plan.suite.name, plan.profile.name, command)
+        typed = without_folders(command)
+        session = earlier.session if earlier else new_session(plan.suite.name, plan.profile.name, typed)
         if not earlier:
             store.append(session)
         executor = Executor(plan, store, session.id, servers, watcher, limits, seed=int(session.id, 16))

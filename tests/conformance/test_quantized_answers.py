@@ -69,7 +69,7 @@ def deployed(artifact, backend, *, simulated=True):
         making = cache.workspace(spec)
         artifact.path.rename(making / "model.onnx")
         moved = Artifact("onnx", artifact.state, artifact.inputs, artifact.outputs, making / "model.onnx")
-        notes = _simulate(moved, making) if simulated else ()
+        notes = _simulate(moved, making, None) if simulated else ()
         save(
             Artifact("onnx", artifact.state, artifact.inputs, artifact.outputs, moved.path, notes=notes),
             making,
@@ -228,7 +228,9 @@ def test_without_the_library_there_is_a_reason(tmp_path, monkeypatch):
 def test_the_reason_goes_into_the_note_and_from_there_into_the_score(tmp_path):
     artifact = Artifact("pt2", STRATEGIES["nncf_int8"]().state(Float()), (), ())
     before = Note("saturation", "none"), Note(NO_SIMULATION, "of an earlier file")
-    saturation, why = _simulate(SimpleNamespace(format="pt2", state=artifact.state, notes=before), tmp_path)
+    saturation, why = _simulate(
+        SimpleNamespace(format="pt2", state=artifact.state, notes=before), tmp_path, None
+    )
     assert saturation == before[0]
     assert "pt2" in why.found
     request = deployed(chain(tmp_path, None), "onnxruntime", simulated=False)

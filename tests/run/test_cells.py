@@ -4,6 +4,7 @@ import pytest
 
 from qbench.errors import BadParameter, BadSuite
 from qbench.profile import PROFILES
+from qbench.report.select import select
 from qbench.run.cells import cores
 from qbench.run.plan import Selection
 
@@ -106,6 +107,14 @@ def test_more_threads_than_there_are_is_a_skip_with_its_reason(inside):
     assert len(plan.cells) == 1
 
 
+def test_a_scenario_that_is_too_wide_hides_none_that_stands_behind_it(inside):
+    more = "[[scenario]]\nbatch = 1\nthreads = 4096\n[[scenario]]\nbatch = 8\n"
+    inside.suite("wide-first", {}, more=more)
+    plan = inside.plan("wide-first", QUICK)
+    assert [case.scenario.batch for case in plan.cells] == [1, 8]
+    assert len(plan.skips) == 1
+
+
 @pytest.mark.parametrize(("was", "becomes", "words"), [
     ('techniques = ["half"]', 'techniques = ["haf"]', r"scenario\[2\].techniques: .*'haf'\n.*'half'"),
     ('techniques = ["half"]', 'models = ["fake_netwrk"]', r"scenario\[2\].models: .*\n.*'fake_network'"),
@@ -125,6 +134,11 @@ def test_a_wrong_word_in_a_scenario_is_told(inside, was, becomes, words):
 
 def budget(place, seconds, name="all"):
     return place.plan(name, QUICK, selection=Selection(budget_s=seconds))
+
+
+def test_a_run_of_floats_alone_needs_no_technique_to_fit(inside):
+    inside.suite("floats", {})
+    assert len(budget(inside, 3600.0, "floats").cells) == 1
 
 
 def test_a_budget_that_is_large_enough_drops_nothing(inside):
@@ -205,3 +219,5 @@ def test_only_the_failure_that_a_suite_expects_is_not_counted(inside, hardware, 
     assert [record.step.kind for record in finished.run.records if record.outcome.kind == "failed"] == [
         "score"
     ]
+    (broken,) = [cell for cell in select(finished.run) if cell.status == "failed"]
+    assert ("(the suite expects this: known)" in broken.reasons[0].text) == (failures == 0)

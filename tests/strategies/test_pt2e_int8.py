@@ -1,12 +1,14 @@
 """What torchao's quantizer is told, read from the program that it gives."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from qbench.backends.base import BACKENDS, DeviceProbe, Placement
 from qbench.cases import Quantized, Scheme
-from qbench.formats.reference import relative_error
+from qbench.formats.reference import keep_simulated, read_simulated, relative_error
 from qbench.strategies.base import STRATEGIES, Calibration
 
 
@@ -41,6 +43,21 @@ def test_the_engine_computes_what_the_program_says(quantized_program, quantized_
     assert (
         relative_error(given, meant) < 0.02
     )  # a code apart here and there, where a sum was rounded otherwise
+
+
+def test_a_package_is_held_to_the_program_that_it_was_made_from(quantized_program, tmp_path):
+    program, package = tmp_path / "program", tmp_path / "package"
+    program.mkdir()
+    package.mkdir()
+    assert keep_simulated(quantized_program, program) is None
+    compiled = replace(quantized_program, format="pt2", path=None)
+    assert keep_simulated(compiled, package, program) is None
+    (inputs, wanted), (_, meant) = read_simulated(package), read_simulated(program)
+    np.testing.assert_array_equal(wanted, meant)
+    module = torch.export.load(quantized_program.path).module()
+    with torch.no_grad():
+        np.testing.assert_allclose(module(torch.from_numpy(inputs["images"])).numpy(), wanted, atol=1e-6)
+    assert "no second reader" in (keep_simulated(compiled, package, None) or "")
 
 
 def test_torch_without_a_compiler_refuses_it():

@@ -123,7 +123,7 @@ def _make(spec: ArtifactSpec, request: StepRequest, trace: Trace) -> None:
             if before:
                 pass_on_reference(before, making)
             if way.format != LIVE:
-                notes = _simulate(artifact, making)
+                notes = _simulate(artifact, making, before)
                 artifact = replace(artifact, covered=covered(artifact), notes=notes)
                 save(artifact, making, way, request.session)
                 before = cache.publish(making, way)
@@ -133,9 +133,9 @@ def _make(spec: ArtifactSpec, request: StepRequest, trace: Trace) -> None:
         shutil.rmtree(making, ignore_errors=True)  # what a failed hop left, or nothing
 
 
-def _simulate(artifact: Artifact, folder: Path) -> tuple[Note, ...]:
+def _simulate(artifact: Artifact, folder: Path, before: Path | None) -> tuple[Note, ...]:
     """Keep what the file itself says with simulated integers; return its notes, with the reason why not."""
-    absent = keep_simulated(artifact, folder)
+    absent = keep_simulated(artifact, folder, before)
     others = tuple(note for note in artifact.notes if note.what != NO_SIMULATION)  # of an earlier file
     return (*others, Note(NO_SIMULATION, absent)) if absent else others
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from qbench.measure.anchor import anchor_call
 from qbench.measure.energy import why_unavailable
+from qbench.measure.slowdown import slowed
 from qbench.measure.throughput import saturate
 from qbench.measure.timing import Window, time_window
 from qbench.measure.verdict import not_steady
@@ -36,9 +37,10 @@ def time_case(request: StepRequest, trace: Trace) -> Measured:
         throughput = _saturated(opened, inputs, request)
         withheld = (Withheld("latency", SATURATED), Withheld("energy", why_unavailable()))
         return Measured((throughput, *Witness.now().since(start)), withheld, (), evidence)
+    clock_ns = opened.session.clock_ns
     window = time_window(
-        lambda: opened.session.run(inputs),
-        clock_ns=opened.session.clock_ns,
+        slowed(lambda: opened.session.run(inputs), opened.case.scenario.slowed, clock_ns),
+        clock_ns=clock_ns,
         window_s=request.timing.window_s,
         warmup_cap_s=request.timing.warmup_cap_s,
     )
@@ -54,7 +56,7 @@ def time_case(request: StepRequest, trace: Trace) -> Measured:
 def _saturated(opened: Opened, inputs: dict[str, np.ndarray], request: StepRequest) -> Measurement:
     """Return examples per second with every stream calling without a pause."""
     found = saturate(
-        lambda: opened.session.run(inputs),
+        slowed(lambda: opened.session.run(inputs), opened.case.scenario.slowed, opened.session.clock_ns),
         streams=opened.case.deployment.streams,
         clock_ns=opened.session.clock_ns,
         window_s=request.timing.window_s,

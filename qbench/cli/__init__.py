@@ -1,0 +1,42 @@
+"""The command line. Nothing heavy is imported at the top: `qbench --help` must answer at once."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from qbench.cli import commands, noise  # noqa: F401 - each adds its commands to the app
+from qbench.cli.options import INTERRUPTED, SOMETHING_FAILED, WRONG_USAGE, app, console
+
+
+def main() -> None:
+    """Run the command line; every error of the user's ends in its message and exit code 2."""
+    from qbench.errors import OutOfRoom, QbenchError
+
+    try:
+        code = app(standalone_mode=False)  # without its own error handling, typer returns the exit code
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
+        sys.exit(code)
+    except QbenchError as error:
+        from rich.markup import escape
+
+        told = console(stderr=True)
+        told.print(f"[bold red]{type(error).__name__}[/]: {escape(error.problem)}", highlight=False)
+        told.print(f"  [bold]fix:[/] {escape(error.fix)}", highlight=False)
+        sys.exit(SOMETHING_FAILED if isinstance(error, OutOfRoom) else WRONG_USAGE)
+    except (KeyboardInterrupt, typer.Abort):
+        console(stderr=True).print("stopped; everything that had ended is on disk: go on with --resume")
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        _usage_error(error)
+
+
+def _usage_error(error: Exception) -> None:
+    """Show what the parser says of a wrong flag; anything else is a bug and keeps its traceback."""
+    show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
+    if show is None or code is None:
+        raise error
+    show()
+    sys.exit(WRONG_USAGE)

@@ -1,0 +1,147 @@
+"""The commands: parse, plan, execute, summarise. Flags select and limit; everything else is suite data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qbench.cli.options import (
+    MEASURED,
+    SOMETHING_FAILED,
+    Backends,
+    Budget,
+    Data,
+    Hardware,
+    MemoryLimit,
+    Models,
+    Out,
+    Pages,
+    Resume,
+    SuiteName,
+    Techniques,
+    Thoroughness,
+    TimeLimit,
+    app,
+    console,
+)  # fmt: skip
+from qbench.cli.planning import execute_plan, find_data, limits_of, plan_of, selection_of, write_page
+
+
+@app.command()
+def run(
+    suite: SuiteName = "vision",
+    hw: Hardware = "all",
+    profile: Thoroughness = "quick",
+    model: Models = None,
+    technique: Techniques = None,
+    backend: Backends = None,
+    out: Out = Path("results"),
+    reports: Pages = Path("reports"),
+    budget: Budget = "",
+    data: Data = None,
+    resume: Resume = False,
+    time_limit: TimeLimit = "10m",
+    memory_limit: MemoryLimit = "8GiB",
+) -> None:
+    """Measure a suite: prepare, check, score and time every cell; then write the page."""
+    find_data(data)
+    plan = plan_of(suite, hw, profile, selection_of(model, technique, backend, budget))
+    execute_plan(plan, out, reports, limits_of(time_limit, memory_limit), resume=resume)
+
+
+@app.command("try")
+def try_model(
+    model: Annotated[str, typer.Argument(help="Your float ONNX file.")],
+    inputs: Annotated[Path, typer.Option("--inputs", "-i", help="An .npz file, one array per input.")],
+    hw: Hardware = "all",
+    profile: Thoroughness = "quick",
+    technique: Techniques = None,
+    backend: Backends = None,
+    out: Out = Path("results"),
+    reports: Pages = Path("reports"),
+    resume: Resume = False,
+    time_limit: TimeLimit = "10m",
+    memory_limit: MemoryLimit = "8GiB",
+) -> None:
+    """Measure your own model: agreement with its float form, latency, size, memory."""
+    from qbench.run.own_model import own_suite
+
+    suite = own_suite(model, inputs)
+    plan = plan_of(suite, hw, profile, selection_of(None, technique, backend))
+    execute_plan(plan, out, reports, limits_of(time_limit, memory_limit), resume=resume)
+
+
+@app.command()
+def plan(
+    suite: SuiteName = "vision",
+    hw: Hardware = "all",
+    profile: Thoroughness = "quick",
+    model: Models = None,
+    technique: Techniques = None,
+    backend: Backends = None,
+    budget: Budget = "",
+    data: Data = None,
+) -> None:
+    """Show what a run would do, what it would skip and why, and how long it would take."""
+    from qbench.show import show_plan
+
+    find_data(data)
+    show_plan(plan_of(suite, hw, profile, selection_of(model, technique, backend, budget)), console())
+
+
+@app.command("list")
+def list_plugins(
+    what: Annotated[str, typer.Argument(help="One kind only: techniques, backends, models, ...")] = "all",
+) -> None:
+    """Show suites, models, techniques, engines, tasks, data sets, hardware and metrics."""
+    from qbench.show import show_list
+
+    show_list(what, console())
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine and this installation can do, and what is missing and why."""
+    from qbench.doctor import examine
+
+    raise typer.Exit(SOMETHING_FAILED if examine(console()) else MEASURED)
+
+
+@app.command()
+def report(
+    results: Annotated[list[Path] | None, typer.Argument(help="Results files or folders.")] = None,
+    reports: Pages = Path("reports"),
+) -> None:
+    """Write the page again from results on disk: the newest run of each suite."""
+    from qbench.errors import BadFile
+    from qbench.report.writers import print_summary
+    from qbench.store import read_runs, results_files
+
+    files = [file for path in results or [Path("results")] for file in results_files(path)]
+    newest = {run.session.suite: run for run in read_runs(files) if run.records}
+    if not newest:
+        where = ", ".join(str(path) for path in results or [Path("results")])
+        raise BadFile(f"there are no results in {where}", fix="run `qbench run --suite vision` first")
+    for found in newest.values():
+        print_summary(found, console())
+        write_page(found, reports)
+
+
+@app.command()
+def compare(
+    before: Annotated[
+        str,
+        typer.Argument(help="A results file, FILE:SESSION, or a suite's name (SUITE~1: one run earlier)."),
+    ],
+    after: Annotated[str, typer.Argument(help="The run to hold against it.")],
+    out: Annotated[Path, typer.Option("--results", help="Where runs of a suite are looked for.")] = Path(
+        "results"
+    ),
+) -> None:
+    """Hold two runs against each other: what got better, what got worse, what cannot be told."""
+    from qbench.report.sessions import run_named
+    from qbench.report.versus import print_versus
+
+    print_versus(run_named(before, out), run_named(after, out), console())

@@ -1,0 +1,51 @@
+"""The words of the command line: options that commands share, exit codes, and the terminal."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MEASURED, SOMETHING_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+app = typer.Typer(
+    help="Which quantization technique to ship on which hardware, what it gains, what it loses, how sure.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+SuiteName = Annotated[str, typer.Option("--suite", "-s", help="A suite's name, or a path to a .toml file.")]
+Hardware = Annotated[
+    str, typer.Option("--hw", help="`all`, or names with commas: `cpu,cuda,arm`, or profiles.")
+]
+Thoroughness = Annotated[str, typer.Option("--profile", "-p", help="quick, standard, gate or rigorous.")]
+Models = Annotated[list[str] | None, typer.Option("--model", "-m", help="Only this model; may be repeated.")]
+Techniques = Annotated[list[str] | None, typer.Option("--technique", "-t", help="Only this one, and float.")]
+Backends = Annotated[
+    list[str] | None, typer.Option("--backend", "-b", help="Only this engine; may be repeated.")
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Where results go.")]
+Pages = Annotated[Path, typer.Option("--reports", help="Where the page goes.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where the last run of this suite stopped.")]
+TimeLimit = Annotated[str, typer.Option("--time-limit", help="What one step may take: `10m`.")]
+Budget = Annotated[
+    str, typer.Option("--budget", help="Drop cells by the suite's ranking to end within: `20m`.")
+]
+Data = Annotated[
+    list[str] | None, typer.Option("--data", help="Where a data set lies: `cifar10=PATH`; may be repeated.")
+]
+MemoryLimit = Annotated[str, typer.Option("--memory-limit", help="What one step may hold: `8GiB`.")]
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return the terminal; where output is piped it is as wide as a table needs."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, width=None if sys.stdout.isatty() else 120)

@@ -1,0 +1,116 @@
+"""From words on the command line to a plan, and from a plan to results and a page."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from qbench.cli.options import MEASURED, SOMETHING_FAILED, console
+
+if TYPE_CHECKING:
+    from qbench.run.plan import Plan, Selection
+    from qbench.run.protocol import Limits
+    from qbench.store import Run
+    from qbench.suite import Suite
+
+
+def selection_of(
+    model: list[str] | None, technique: list[str] | None, backend: list[str] | None, budget: str = ""
+) -> Selection:
+    """Return what the command line narrows a suite down to.
+
+    Raises:
+        BadParameter: a budget that is no duration.
+    """
+    from qbench.run.plan import Selection
+    from qbench.units import parse_duration
+
+    budget_s = parse_duration(budget, "--budget") if budget else None
+    return Selection(tuple(model or ()), tuple(technique or ()), tuple(backend or ()), budget_s)
+
+
+def find_data(named: list[str] | None) -> None:
+    """Tell this process and its workers where data sets lie.
+
+    Raises:
+        BadParameter: the option is not NAME=PATH, or names no data set that is read from files.
+    """
+    if named:
+        from qbench.run.choose import place_data
+
+        for one in named:
+            place_data(one)
+
+
+def limits_of(time_limit: str, memory_limit: str) -> Limits:
+    """Return what one step may take.
+
+    Raises:
+        BadParameter: no duration, or no size.
+    """
+    from qbench.run.protocol import Limits
+    from qbench.units import parse_duration, parse_size
+
+    return Limits(parse_duration(time_limit, "--time-limit"), int(parse_size(memory_limit, "--memory-limit")))
+
+
+def plan_of(suite: str | Suite, hw: str, profile: str, selection: Selection) -> Plan:
+    """Read the suite and the hardware profiles, ask the engines, and plan; see `make_plan`."""
+    from qbench.hardware import load_profiles
+    from qbench.profile import profile_named
+    from qbench.run.plan import check_names, make_plan
+    from qbench.run.targets import reach
+    from qbench.suite import load_suite
+
+    loaded = load_suite(suite) if isinstance(suite, str) else suite
+    check_names(loaded)  # before anything is asked of an engine
+    thorough = profile_named(profile)
+    wanted = [name for name in loaded.backends if not selection.backends or name in selection.backends]
+    return make_plan(loaded, thorough, reach(load_profiles(hw), wanted), selection)
+
+
+def execute_plan(plan: Plan, out: Path, reports: Path, limits: Limits, *, resume: bool) -> None:
+    """Run the plan, print its summary, write its page; exits with 1 where something failed unexpectedly."""
+    from qbench.report.writers import print_summary
+    from qbench.run.session import execute
+    from qbench.show import progress
+
+    told = console()
+    can_write(reports)
+    with progress(plan, told) as watcher:
+        command = shlex.join(["qbench", *sys.argv[1:]])
+        finished = execute(plan, out, watcher, limits, command=command, resume=resume)
+    print_summary(finished.run, told)
+    write_page(finished.run, reports)
+    bad = finished.tally.failed or finished.tally.collapsed
+    raise typer.Exit(SOMETHING_FAILED if bad else MEASURED)
+
+
+def can_write(reports: Path) -> None:
+    """Find out before anything is measured that the page has nowhere to go."""
+    import tempfile
+
+    from qbench.errors import CannotWrite
+
+    try:
+        reports.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=reports):
+            return
+    except OSError as error:
+        raise CannotWrite(
+            f"the page cannot be written to {reports}: {error.strerror or error}",
+            fix="choose another folder with --reports DIR, or make this one writable",
+        ) from error
+
+
+def write_page(found: Run, reports: Path) -> None:
+    """Write the page of a run and say where it is."""
+    from qbench.report.page import write_report
+
+    suite = found.session.suite
+    written = write_report(found, reports / suite)
+    console().print(f"results  {found.path}\nreport   {written['index.html']}", highlight=False)

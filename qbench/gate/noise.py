@@ -1,0 +1,98 @@
+"""This machine's noise: what two copies of one file differ by, and what that leaves to be seen."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from qbench.errors import BadFile
+from qbench.gate.detect import slow_down
+from qbench.gate.trials import gate_figure, single_figures, trials_of
+from qbench.stats import median
+from qbench.store import Run
+
+LEVEL = 0.99  # of a further difference: how surely it stays below the floor
+FEWEST = 2  # differences, without which there is no spread
+FILE = "floors.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """What unchanged code differs by on this machine, for one metric."""
+
+    metric: str
+    floor: float | None  # a ratio: 1.02 is two per cent; None: too few differences
+    largest: float | None  # the largest difference that was seen, as a ratio
+    differences: int
+    sessions: int
+
+
+def floor_of(differences: Sequence[float]) -> float | None:
+    """Return the slow-down below which the next comparison of unchanged code stays with 99 % confidence.
+
+    `differences` are log ratios of copies of one file, one a session and cell. Their mean is known to be
+    zero, so their root mean square estimates the spread, and a further one stays below
+    t(0.99; n) * s * sqrt(1 + 1/n): a prediction bound, which is wide where there are few.
+    None: fewer than two differences have no spread.
+
+    Source:
+        Hahn and Meeker 1991, Statistical Intervals, section 4.2 (prediction of one further observation).
+    """
+    from scipy.stats import t
+
+    n = len(differences)
+    if n < FEWEST:
+        return None
+    spread = math.sqrt(sum(value * value for value in differences) / n)
+    return math.exp(float(t.ppf(LEVEL, n)) * spread * math.sqrt(1 + 1 / n))
+
+
+def floors_of(runs: Iterable[Run]) -> tuple[Floor, ...]:
+    """Return the floor of every metric that these A/A runs measured twice."""
+    sessions = tuple(runs)
+    pairs = [trial for trial in trials_of(sessions) if not trial.slowed]
+    found = {
+        name: [math.log(slow_down(t.compared(figure=figure))) for t in pairs if t.metric == metric]
+        for name, metric, figure in (
+            ("latency, tenth percentile", "latency", gate_figure),
+            ("latency, median", "latency", median),
+            ("throughput", "throughput", median),
+        )
+    }
+    found |= {name.replace("_", " "): values for name, values in single_figures(sessions).items()}
+    return tuple(
+        Floor(
+            name,
+            floor_of(values),
+            math.exp(max(map(abs, values))) if values else None,
+            len(values),
+            len(sessions),
+        )
+        for name, values in found.items()
+    )
+
+
+def write_floors(floors: Sequence[Floor], path: Path) -> None:
+    """Write them beside this host's results, all at once or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}")
+    temporary.write_text(json.dumps([asdict(floor) for floor in floors], indent=1) + "\n")
+    os.replace(temporary, path)
+
+
+def read_floors(path: Path) -> tuple[Floor, ...]:
+    """Return what `qbench aa` wrote.
+
+    Raises:
+        BadFile: it is missing, or was written by something else.
+    """
+    try:
+        return tuple(Floor(**one) for one in json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise BadFile(
+            f"{path} holds no floors of this machine: {error}", fix="run `qbench aa`, which writes them"
+        ) from error

@@ -1,0 +1,72 @@
+"""What A/A runs showed, as tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from qbench.gate.noise import FEWEST, Floor
+from qbench.gate.power import MEAN_LIMIT, Found
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+
+def tell_floors(floors: Sequence[Floor], told: Console) -> None:
+    """Print the floor of every metric, or why there is none."""
+    table = _table("metric", "floor", "largest seen", "pairs")
+    for one in floors:
+        if not one.differences:
+            table.add_row(one.metric, "not measured in this run", "", "0")
+        elif one.floor is None:
+            table.add_row(one.metric, f"needs {FEWEST} pairs", _more(one.largest), str(one.differences))
+        else:
+            table.add_row(one.metric, _more(one.floor), _more(one.largest), str(one.differences))
+    told.print("\n[bold]What two copies of one file differ by here[/]")
+    told.print(table)
+    told.print(
+        "floor: the next pair of unchanged code stays below it with 99 % confidence. A slow-down must be "
+        "larger to be told from noise.",
+        highlight=False,
+    )
+
+
+def tell_power(found: Sequence[Found], told: Console) -> None:
+    """Print what was found of each slow-down, and how often nothing was cried over."""
+    for suite in dict.fromkeys(one.suite for one in found):
+        rows = [one for one in found if one.suite == suite]
+        table = _table("slow-down", "found", "95 % bounds", "unclear", f"by mean > {MEAN_LIMIT - 1:.0%}")
+        for one in rows:
+            if one.slowed:
+                hits, by_mean, of = one.detected, one.by_mean, one.trials
+            else:
+                hits, by_mean, of = one.nights, one.nights_by_mean, one.sessions
+            low, high = one.bounds
+            table.add_row(
+                f"{one.slowed:.0%}" if one.slowed else "none: nights with a false alarm",
+                f"{hits} of {of}",
+                f"{low:.1%} to {high:.1%}",
+                str(one.unclear),
+                f"{by_mean} of {of}",
+            )
+        told.print(f"\n[bold]{suite}[/]: {rows[0].sessions} sessions", highlight=False)
+        told.print(table)
+    told.print(
+        "unclear: neither failed nor passed. The bounds count sessions: the rounds of one share a mood.",
+        highlight=False,
+    )
+
+
+def _more(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio - 1:.2%}"
+
+
+def _table(*heads: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    return table

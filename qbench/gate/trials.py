@@ -1,0 +1,124 @@
+"""What an A/A run holds: pairs of one file and its copy, measured in the same rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from qbench.cases import AGAIN, Case, Deployment, Scenario
+from qbench.gate.detect import Comparison
+from qbench.records import Record, find
+from qbench.stats import median, percentile_floor
+from qbench.store import Run
+
+TENTH = 0.1
+SINGLE_FIGURES = ("load_time", "first_inference", "peak_memory")  # one a cell and session
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A copy beside its original: the samples of every round that both have."""
+
+    session: str
+    suite: str  # the name of its run: `aa`, or what it was measured beside
+    cell: str
+    metric: str  # latency; or throughput, of which the samples are the seconds that one example took
+    slowed: float  # what was put in: 0 is an A/A pair
+    reference: tuple[tuple[float, ...], ...]  # [round][sample], in seconds
+    candidate: tuple[tuple[float, ...], ...]
+
+    def compared(
+        self, floor: float = 1.0, figure: Callable[[Sequence[float]], float] | None = None
+    ) -> Comparison:
+        """Return the pair as the detector takes it: one figure a round."""
+        of = figure or gate_figure
+        return Comparison(self.cell, tuple(map(of, self.reference)), tuple(map(of, self.candidate)), floor)
+
+    @property
+    def mean_slow_down(self) -> float:
+        """Return the ratio of the two means over all calls of all rounds: what most nightly gates look at."""
+        before, now = (np.concatenate(side).mean() for side in (self.reference, self.candidate))
+        return float(now / before)
+
+
+def gate_figure(samples: Sequence[float]) -> float:
+    """Return the tenth percentile of a window, or its median where the calls are too few for that.
+
+    A busy neighbour lengthens calls and shortens none: the tenth percentile of single-threaded windows
+    spreads by 1.7 % beside one, and the median by 9.8 % (docs/methodology.md).
+    """
+    enough = len(samples) >= percentile_floor(TENTH)
+    return float(np.quantile(samples, TENTH)) if enough else median(samples)
+
+
+def trials_of(runs: Iterable[Run]) -> tuple[Trial, ...]:
+    """Return every pair of an original and a copy, in the order of the sessions."""
+    return tuple(trial for run in runs for trial in _trials(run))
+
+
+def _trials(run: Run) -> Iterator[Trial]:
+    windows: dict[Case, dict[int, tuple[float, ...]]] = {}
+    for record, _ in run.latest().values():
+        subject = record.step.subject
+        if record.step.kind == "time" and isinstance(subject, Case) and (taken := _seconds(record)):
+            windows.setdefault(subject, {})[record.step.round] = taken
+    originals = {_place(case): case for case in windows if case.role == "fp32"}
+    for case, rounds in windows.items():
+        there = windows.get(originals.get(_place(case), case), {})
+        common = sorted(rounds.keys() & there.keys())
+        if there is not rounds and common:
+            yield Trial(
+                run.session.id,
+                run.session.suite,
+                _named(case),
+                "throughput" if case.scenario.name == "saturated" else "latency",
+                case.scenario.slowed,
+                tuple(there[k] for k in common),
+                tuple(rounds[k] for k in common),
+            )
+
+
+def _seconds(record: Record) -> tuple[float, ...]:
+    """Return what every call, or every example of a saturated window, took; nothing where it was withheld."""
+    for metric in ("latency", "throughput"):
+        if found := find(record.outcome, metric):
+            return found.samples if metric == "latency" else tuple(1 / rate for rate in found.samples)
+    return ()
+
+
+def single_figures(runs: Iterable[Run]) -> dict[str, list[float]]:
+    """Return, by metric, the log ratios copy over original of what is measured once a session and cell."""
+    found: dict[str, list[float]] = {name: [] for name in SINGLE_FIGURES}
+    for run in runs:
+        deployed = {
+            record.step.subject: record
+            for record, _ in run.latest().values()
+            if record.step.kind == "deploy" and isinstance(record.step.subject, Case)
+        }
+        originals = {_place(case): record for case, record in deployed.items() if case.role == "fp32"}
+        for case, record in deployed.items():
+            original = originals.get(_place(case))
+            if case.technique != AGAIN or original is None:
+                continue
+            for name in SINGLE_FIGURES:
+                one, other = _figure(original, name), _figure(record, name)
+                if one and other:
+                    found[name].append(float(np.log(other / one)))
+    return found
+
+
+def _figure(record: Record, metric: str) -> float | None:
+    measurement = find(record.outcome, metric)
+    return measurement.samples[0] if measurement and measurement.samples else None
+
+
+def _place(case: Case) -> tuple[Deployment, Scenario]:
+    """Return what an original and its copies share."""
+    return case.deployment, replace(case.scenario, slowed=0.0)
+
+
+def _named(case: Case) -> str:
+    placed = case.deployment
+    return f"{placed.artifact.model.name} on {placed.backend}, batch {case.scenario.batch}"
