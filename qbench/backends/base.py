@@ -7,6 +7,7 @@ worker holds one engine and no other.
 from __future__ import annotations
 
 import abc
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -92,6 +93,12 @@ class Session(abc.ABC):
     @abc.abstractmethod
     def clock_ns(self) -> Callable[[], int]:
         """Return the clock to time calls with; the real one everywhere but in the fake engine."""
+
+    def spend(self, time_ns: float) -> None:
+        """Let this much time go by on that clock, busily."""
+        until = time.perf_counter_ns() + time_ns
+        while time.perf_counter_ns() < until:
+            pass
 
 
 class Backend(abc.ABC):

@@ -88,6 +88,10 @@ class FakeSession(Session):
         low, other = self._behaviour.get("low_bit", 0), self._behaviour.get("other", 0)
         return KernelProof(low, other, (Evidence("kernel of the fake engine", str(low + other)),))
 
+    def spend(self, time_ns: float) -> None:
+        """Move the clock."""
+        self._now_ns += round(time_ns)
+
     @property
     def clock_ns(self) -> Callable[[], int]:
         """Return the clock of its own: it stands still between calls, so that durations are exact."""

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 
-def slowed(call: Callable[[], object], share: float, clock_ns: Callable[[], int]) -> Callable[[], object]:
-    """Return a call that takes `share` longer than this one: it waits busily in proportion to every call.
+def slowed(
+    call: Callable[[], object],
+    share: float,
+    clock_ns: Callable[[], int],
+    spend: Callable[[float], object],
+) -> Callable[[], object]:
+    """Return a call that takes `share` longer than this one; `spend` lets so many nanoseconds go by, busily.
 
-    In proportion, so that slow calls are slowed as much as quick ones; busily, because a processor that
-    sleeps wakes late, and at another clock rate.
+    In proportion to every call, so that slow ones are slowed as much as quick ones; busily, because a
+    processor that sleeps wakes late, and at another clock rate.
 
     Raises:
         ValueError: a share that is negative.
@@ -22,10 +27,7 @@ def slowed(call: Callable[[], object], share: float, clock_ns: Callable[[], int]
     def longer() -> object:
         start = clock_ns()
         answer = call()
-        now = clock_ns()
-        until = now + (now - start) * share
-        while clock_ns() < until:
-            pass
+        spend((clock_ns() - start) * share)
         return answer
 
     return longer

@@ -17,6 +17,8 @@ from qbench.run.protocol import StepRequest, Trace
 from qbench.run.steps.session import Opened, open_case
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
 
 SATURATED = "saturated: how often a request is done is measured, not how long one waits"
@@ -37,10 +39,9 @@ def time_case(request: StepRequest, trace: Trace) -> Measured:
         throughput = _saturated(opened, inputs, request)
         withheld = (Withheld("latency", SATURATED), Withheld("energy", why_unavailable()))
         return Measured((throughput, *Witness.now().since(start)), withheld, (), evidence)
-    clock_ns = opened.session.clock_ns
     window = time_window(
-        slowed(lambda: opened.session.run(inputs), opened.case.scenario.slowed, clock_ns),
-        clock_ns=clock_ns,
+        _call(opened, inputs),
+        clock_ns=opened.session.clock_ns,
         window_s=request.timing.window_s,
         warmup_cap_s=request.timing.warmup_cap_s,
     )
@@ -53,10 +54,16 @@ def time_case(request: StepRequest, trace: Trace) -> Measured:
     )
 
 
+def _call(opened: Opened, inputs: dict[str, np.ndarray]) -> Callable[[], object]:
+    """Return the timed call; slowed down where the scenario says so, as it is elsewhere."""
+    session = opened.session
+    return slowed(lambda: session.run(inputs), opened.case.scenario.slowed, session.clock_ns, session.spend)
+
+
 def _saturated(opened: Opened, inputs: dict[str, np.ndarray], request: StepRequest) -> Measurement:
     """Return examples per second with every stream calling without a pause."""
     found = saturate(
-        slowed(lambda: opened.session.run(inputs), opened.case.scenario.slowed, opened.session.clock_ns),
+        _call(opened, inputs),
         streams=opened.case.deployment.streams,
         clock_ns=opened.session.clock_ns,
         window_s=request.timing.window_s,

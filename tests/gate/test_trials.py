@@ -1,0 +1,131 @@
+"""Pairs of a file and its copy, found in records; floors and power judged from them, by hand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qbench.cases import AGAIN, ArtifactSpec, Case, Choice, DataSpec, Deployment, Float, Hop, Scenario, Step
+from qbench.errors import BadFile
+from qbench.gate.noise import floors_of, read_floors, write_floors
+from qbench.gate.power import floor_without, power
+from qbench.gate.trials import gate_figure, trials_of
+from qbench.records import Failed, Measured, Measurement, Record, Session, Withheld
+from qbench.store import Run
+
+WAY = (Hop("source", Choice("net"), "torch", Float(), "a"),)
+PLACE = Deployment(ArtifactSpec(Choice("net"), WAY), "engine", "cpu", 1, "e")
+FLOAT = Case("aa", "plain", "fp32", PLACE, DataSpec(Choice("t"), "test", 8), Scenario())
+COPY = replace(FLOAT, technique=AGAIN, role="float")
+ROUNDS = 12
+
+
+def slowed(share: float) -> Case:
+    return replace(COPY, technique=f"slowed {share}", scenario=Scenario(slowed=share))
+
+
+def session(name: str, factors: dict[Case, float], *, suite: str = "aa", noise: float = 0.002) -> Run:
+    """Return a session in which every case takes its factor of the float file's time."""
+    rng = np.random.default_rng(abs(hash(name)) % 1000)
+    records = []
+    for k in range(ROUNDS):
+        drift = math.exp(rng.normal(0, 0.3))
+        for case, factor in {FLOAT: 1.0, **factors}.items():
+            middle = 0.01 * drift * factor * math.exp(rng.normal(0, noise))
+            samples = tuple(middle * (1 + 0.001 * i) for i in range(100))
+            outcome = Measured((Measurement("latency", samples),))
+            records.append(Record(Step("time", case, k), outcome, name, "2026-01-01T00:00:00Z", 1.0))
+    for case in {FLOAT: 1.0, **factors}:
+        if not case.scenario.slowed:
+            load = Measured((Measurement("load_time", (0.1 if case is FLOAT else 0.11,)),))
+            records.append(Record(Step("deploy", case), load, name, "2026-01-01T00:00:00Z", 1.0))
+    head = Session(name, suite, "gate", "host", (), (), "none", False, "2026-01-01T00:00:00Z", "qbench aa")
+    return Run(head, tuple(records), Path("aa.jsonl"), tuple(range(len(records))))
+
+
+def test_a_copy_is_paired_with_its_original_whatever_that_is_called() -> None:
+    (pair,) = trials_of([session("one", {COPY: 1.0})])
+    assert (pair.session, pair.slowed, len(pair.reference)) == ("one", 0.0, ROUNDS)
+    assert pair.mean_slow_down == pytest.approx(1.0, abs=0.01)
+
+
+def test_only_rounds_that_both_have_count() -> None:
+    run = session("one", {COPY: 1.0})
+    broken = [
+        replace(record, outcome=Failed("measure", "it broke"))
+        if record.step == Step("time", COPY, 3)
+        else replace(record, outcome=Measured((), (Withheld("latency", "the clock stood still"),)))
+        if record.step == Step("time", FLOAT, 5)
+        else record
+        for record in run.records
+    ]
+    (pair,) = trials_of([replace(run, records=tuple(broken))])
+    assert len(pair.reference) == len(pair.candidate) == ROUNDS - 2
+
+
+def test_a_run_without_copies_has_no_trial() -> None:
+    assert trials_of([session("one", {})]) == ()
+
+
+def test_the_gate_looks_at_the_tenth_percentile_and_at_the_median_where_calls_are_few() -> None:
+    """By the binomial floor, 64 samples support a tenth percentile and 63 do not."""
+    many = tuple(float(i) for i in range(1, 65))
+    assert gate_figure(many) == pytest.approx(7.3)
+    assert gate_figure(many[:63]) == 32.0
+
+
+def test_the_floor_of_every_metric_that_was_measured_twice() -> None:
+    runs = [session(name, {COPY: 1.0}) for name in "abc"]
+    floors = {floor.metric: floor for floor in floors_of(runs)}
+    tenth = floors["latency, tenth percentile"]
+    assert (tenth.differences, tenth.sessions) == (3, 3)
+    assert tenth.floor is not None
+    assert 1.0 < tenth.floor < 1.01
+    load = floors["load time"]
+    assert load.largest == pytest.approx(1.1)
+    assert load.floor is not None
+    assert load.floor > 1.1  # three differences of a tenth promise more than a tenth
+    assert floors["throughput"].floor is None
+    assert floors["throughput"].differences == 0
+
+
+def test_floors_are_written_and_read_and_a_torn_file_is_named(tmp_path: Path) -> None:
+    floors = floors_of([session(name, {COPY: 1.0}) for name in "ab"])
+    path = tmp_path / "host" / "floors.json"
+    write_floors(floors, path)
+    assert read_floors(path) == floors
+    path.write_text("[{")
+    with pytest.raises(BadFile, match="run `qbench aa`"):
+        read_floors(path)
+
+
+def test_what_was_put_in_is_found_and_nothing_else_is() -> None:
+    runs = [session(name, {COPY: 1.0, slowed(0.02): 1.02, slowed(0.10): 1.10}) for name in "abcdef"]
+    none, two, ten = power(trials_of(runs))
+    assert (none.slowed, none.sessions, none.nights, none.nights_by_mean) == (0.0, 6, 0, 0)
+    assert (two.slowed, two.detected, two.by_mean) == (0.02, 0, 0)  # below the practical limit
+    assert (ten.slowed, ten.detected, ten.trials, ten.by_mean) == (0.10, 6, 6, 6)
+    assert none.bounds == (0.0, pytest.approx(1 - 0.025 ** (1 / 6)))
+    assert ten.bounds == (pytest.approx(0.025 ** (1 / 6)), 1.0)
+
+
+def test_a_session_has_no_say_in_the_floor_that_it_is_judged_by() -> None:
+    quiet = [session(name, {COPY: 1.0}) for name in "abc"]
+    wild = session("wild", {COPY: 1.5})
+    trials = trials_of([*quiet, wild])
+    assert floor_without(trials, "wild") < 1.01
+    assert floor_without(trials, "a") > 1.3
+    found = power(trials)[0]
+    assert found.nights == 1  # the wild one, judged by the others
+
+
+def test_sessions_beside_a_neighbour_are_told_apart() -> None:
+    runs = [
+        session(name, {COPY: 1.0}, suite=suite)
+        for name, suite in (("a", "quiet"), ("b", "quiet"), ("c", "busy"), ("d", "busy"))
+    ]
+    assert [(found.suite, found.sessions) for found in power(trials_of(runs))] == [("busy", 2), ("quiet", 2)]
