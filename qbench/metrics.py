@@ -9,7 +9,7 @@ class Metric:
     """What a number is, wherever it is shown."""
 
     name: str
-    unit: Literal["s", "B", "J", "nat", "dB", "1", "1/s"]
+    unit: Literal["s", "B", "J", "nat", "dB", "1", "1/s", "Hz", "°C"]
     better: Literal["lower", "higher", "neither"]
     means: str  # the sentence printed under every table that shows it
     stored: Literal["plain", "ns", "bits", "counts", "f32"] = "plain"
@@ -142,6 +142,10 @@ CATALOGUE = {
             "Times the kernel took the processor away during the window.",
         ),
         Metric("steal", "s", "lower", "Processor time that the hypervisor gave to others during the window."),
+        Metric("cpu_frequency", "Hz", "neither", "Mean frequency of the cores, before and after the window."),
+        Metric(
+            "temperature", "°C", "neither", "The processor's hottest sensor, before and after the window."
+        ),
         Metric("load_average", "1", "lower", "Load average over one minute when the window ended."),
     )
 }

@@ -3,39 +3,80 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 from dataclasses import dataclass
 from pathlib import Path
 
 from qbench.records import Measurement
 
+ROOT = Path("/")
+
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """The counters at one moment; a window's figures are the differences between two."""
+    """The counters and sensors at one moment; a window's figures come from two of them.
+
+    None: this system does not tell. What is not told is left out of the record, and never a 0.
+    """
 
     involuntary_switches: int
     steal_s: float | None
+    frequency_hz: float | None = None
+    temperature_c: float | None = None
 
     @staticmethod
-    def now() -> Witness:
-        """Read the counters."""
-        return Witness(resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw, _steal_s())
+    def now(root: Path = ROOT) -> Witness:
+        """Read them; `root` is where the system's files lie."""
+        switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+        return Witness(switches, _steal_s(root), _frequency_hz(root), _temperature_c(root))
 
     def since(self, start: Witness) -> tuple[Measurement, ...]:
-        """Return what happened between `start` and this moment."""
+        """Return what happened between `start` and this moment, and the sensors before and after."""
+        found = [Measurement("load_average", (os.getloadavg()[0],))]
         switches = self.involuntary_switches - start.involuntary_switches
-        found = [Measurement("involuntary_switches", (switches,))]
-        if self.steal_s is not None and start.steal_s is not None:
-            found.append(Measurement("steal", (max(0.0, self.steal_s - start.steal_s),)))
-        found.append(Measurement("load_average", (os.getloadavg()[0],)))
+        if switches >= 0:
+            found.append(Measurement("involuntary_switches", (switches,)))
+        if self.steal_s is not None and start.steal_s is not None and self.steal_s >= start.steal_s:
+            found.append(Measurement("steal", (self.steal_s - start.steal_s,)))
+        for metric, before, after in (
+            ("cpu_frequency", start.frequency_hz, self.frequency_hz),
+            ("temperature", start.temperature_c, self.temperature_c),
+        ):
+            if before is not None and after is not None:
+                found.append(Measurement(metric, (before, after)))
         return tuple(found)
 
 
-def _steal_s() -> float | None:
+def _steal_s(root: Path) -> float | None:
     """Return the processor seconds that the hypervisor gave to others since boot, all cores added up."""
+    fields = _text(root / "proc/stat").partition("\n")[0].split()
+    return int(fields[8]) / os.sysconf("SC_CLK_TCK") if len(fields) > 8 else None
+
+
+def _frequency_hz(root: Path) -> float | None:
+    """Return the mean frequency of the cores now: as the governor says, else as the processor's list does."""
+    cores = root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq")
+    governed = [_text(path) for path in cores]
+    found = [float(text) * 1e3 for text in governed if text.strip().isdigit()]
+    if not found:
+        listed = re.findall(r"^cpu MHz\s*:\s*([\d.]+)", _text(root / "proc/cpuinfo"), re.MULTILINE)
+        found = [float(text) * 1e6 for text in listed]
+    return sum(found) / len(found) if found else None
+
+
+def _temperature_c(root: Path) -> float | None:
+    """Return the hottest sensor that says it is a processor's."""
+    hottest = None
+    for zone in root.glob("sys/class/thermal/thermal_zone*"):
+        kind, value = _text(zone / "type").strip(), _text(zone / "temp").strip()
+        if re.search(r"x86_pkg|cpu|soc|core", kind, re.IGNORECASE) and re.fullmatch(r"-?\d+", value):
+            hottest = max(int(value) / 1000, hottest if hottest is not None else -300.0)
+    return hottest
+
+
+def _text(path: Path) -> str:
     try:
-        fields = Path("/proc/stat").read_text().splitlines()[0].split()
-        return int(fields[8]) / os.sysconf("SC_CLK_TCK")
-    except (OSError, IndexError, ValueError):
-        return None
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""

@@ -13,7 +13,13 @@ from qbench.stats import coefficient_of_variation, median
 from qbench.store import Run
 from qbench.units import Unit, text
 
-WITNESS_UNITS: dict[str, Unit] = {"involuntary_switches": "1", "steal": "s", "load_average": "1"}
+WITNESS_UNITS: dict[str, Unit] = {
+    "involuntary_switches": "1",
+    "steal": "s",
+    "load_average": "1",
+    "cpu_frequency": "Hz",
+    "temperature": "°C",
+}
 
 
 def detail_table(cell: Cell) -> Table:

@@ -26,7 +26,8 @@ from qbench.report.outside import outside_tables
 from qbench.report.pictures import Site, pictures
 from qbench.report.recommend import PROFILES, recommend
 from qbench.report.seeds import seeds_table
-from qbench.report.select import UNSTEADY_CPU, UNSTEADY_OTHER, select
+from qbench.report.select import select
+from qbench.report.steadiness import UNSTEADY_CPU, UNSTEADY_OTHER
 from qbench.report.svg import HUES
 from qbench.report.tables import Table, matrix_table, ranges, verdict_table
 from qbench.report.writers import MARKS, MARKS_MEAN, cells_csv, escaped, grouped, markdown, plain

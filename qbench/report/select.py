@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from qbench.cases import Case
-from qbench.records import Failed, Measured, Skipped, Verdict, find
+from qbench.records import Failed, Measured, Skipped, find
 from qbench.report.cell import Cell, Group, Reason, Round, Status, pace_of
 from qbench.report.compare import Judgement, compared_figures, own_ratio, without_baseline
 from qbench.report.derive import own_figures
@@ -14,13 +14,12 @@ from qbench.report.join import Joined, first_line, join, why_missing
 from qbench.report.ratio import over_float
 from qbench.report.seeds import over_seeds
 from qbench.report.speed import not_timed
+from qbench.report.steadiness import unstable
 from qbench.stats import median
 from qbench.store import Run
-from qbench.units import Unit, text
+from qbench.units import Unit
 
-UNSTEADY_CPU, UNSTEADY_OTHER = 0.10, 0.025  # spread of the ratio inside the rounds (methodology, "Latency")
 NO_FLOAT: dict[str, Value] = {"file_size": Absent("no float cell was measured here")}
-LONGER = {"quick": "standard", "standard": "rigorous", "gate": "rigorous"}  # the next more thorough profile
 
 
 def select(run: Run) -> tuple[Cell, ...]:
@@ -114,7 +113,7 @@ def _cell(
     outcomes = [(line, line.record.outcome) for line in entry.lines()]
     measured = [(line, outcome) for line, outcome in outcomes if isinstance(outcome, Measured)]
     found = list(dict.fromkeys(v for _, outcome in measured for v in outcome.verdicts))
-    shaky = _unstable(entry, compared["ratio_spread"], profile)
+    shaky = unstable(entry, compared["ratio_spread"], profile)
     return Cell(
         number=i + 1,
         artifact=entry.artifact,
@@ -160,26 +159,11 @@ def _told(failed: Failed) -> str:
 def _round(entry: Joined, k: int, ratio: float | None) -> Round:
     measurement, number = entry.speed()[k]
     outcome = entry.times[k].record.outcome
-    names = ("involuntary_switches", "steal", "load_average")
+    names = ("involuntary_switches", "steal", "load_average", "cpu_frequency", "temperature")
     found = ((name, find(outcome, name)) for name in names)
     witnesses = tuple((name, median(m.samples)) for name, m in found if m is not None and m.samples)
     unit: Unit = "1/s" if entry.timed == "throughput" else "s"
     return Round(k, median(measurement.samples), unit, number, ratio, witnesses)
-
-
-def _unstable(entry: Joined, spread: Value, profile: str) -> Verdict | None:
-    """Judge the spread of the rounds' ratios; the advice never names what was already done."""
-    if entry.case is None or isinstance(spread, Absent):
-        return None
-    limit = UNSTEADY_CPU if entry.case.deployment.device.startswith("cpu") else UNSTEADY_OTHER
-    if spread.value <= limit:
-        return None
-    further = LONGER.get(profile)
-    advice = f"measure again with --profile {further}" if further else "measure again on a quieter machine"
-    return Verdict(
-        "unstable",
-        f"the ratio to fp32 varied by {spread} between rounds (limit {text(limit, 'share')}): {advice}",
-    )
 
 
 def _floats(group: Group, cells: list[Cell]) -> list[int]:

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 
 from qbench.measure import energy
@@ -40,5 +42,45 @@ def test_a_kernel_that_does_not_count_steal_says_nothing_of_it():
     assert "steal" not in {m.metric for m in Witness(1, None).since(Witness(0, None))}
 
 
-def test_a_steal_counter_that_goes_back_is_none_stolen():
-    assert {m.metric: m.samples[0] for m in Witness(1, 1.0).since(Witness(0, 2.0))}["steal"] == 0
+def test_counters_that_go_back_say_nothing():
+    told = {m.metric for m in Witness(1, 1.0).since(Witness(2, 2.0))}
+    assert told == {"load_average"}
+
+
+def system(root, files):
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return Witness.now(root)
+
+
+def test_sensors_are_read_where_the_system_has_them(tmp_path):
+    found = system(
+        tmp_path,
+        {
+            "proc/stat": "cpu  1 2 3 4 5 6 7 800 0 0\ncpu0 ...\n",
+            "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": "2000000\n",
+            "sys/devices/system/cpu/cpu1/cpufreq/scaling_cur_freq": "3000000\n",
+            "sys/class/thermal/thermal_zone0/type": "acpitz\n",
+            "sys/class/thermal/thermal_zone0/temp": "99000\n",
+            "sys/class/thermal/thermal_zone1/type": "x86_pkg_temp\n",
+            "sys/class/thermal/thermal_zone1/temp": "61500\n",
+        },
+    )
+    assert found.steal_s == 800 / os.sysconf("SC_CLK_TCK")
+    assert found.frequency_hz == 2.5e9
+    assert found.temperature_c == 61.5
+    told = {m.metric: m.samples for m in found.since(found)}
+    assert told["cpu_frequency"] == (2.5e9, 2.5e9)
+    assert told["temperature"] == (61.5, 61.5)
+
+
+def test_without_a_governor_the_processors_list_tells_the_frequency(tmp_path):
+    assert system(tmp_path, {"proc/cpuinfo": "cpu MHz\t\t: 2596.130\n"}).frequency_hz == 2596.13e6
+
+
+def test_a_system_that_tells_nothing_has_no_sensor(tmp_path):
+    found = Witness.now(tmp_path)
+    assert (found.steal_s, found.frequency_hz, found.temperature_c) == (None, None, None)
+    assert {m.metric for m in found.since(found)} == {"load_average", "involuntary_switches"}

@@ -41,7 +41,9 @@ def test_as_many_callers_as_streams_are_in_the_call_at_once():
     found = saturate(call, streams=3, clock_ns=time.perf_counter_ns, window_s=0.2, warmup_s=0.05)
     assert most == 3
     assert found.calls > 6
-    assert max(found.rates_per_s) <= 3 / 0.01 * 1.01  # three sleepers end no more often than that
+    each = max(3, (found.calls - 1) // 10)  # calls of a slice
+    took_s = sum(each / rate for rate in found.rates_per_s)
+    assert each * len(found.rates_per_s) <= 3 * (took_s / 0.01 + 1)  # three sleepers end no more often
 
 
 def test_a_slow_call_is_waited_for():

@@ -1,8 +1,10 @@
 """Windows on a clock that moves only when the call says so."""
 
+import itertools
+
 import pytest
 
-from qbench.measure.timing import time_window
+from qbench.measure.timing import STILL, BrokenClock, time_window
 
 MS = 1_000_000
 
@@ -105,3 +107,38 @@ def test_a_clock_that_does_not_move_during_a_call_is_no_division_by_zero():
     ticks = iter(range(0, 10**9, 1000))
     window = time_window(lambda: None, clock_ns=lambda: next(ticks), window_s=0.001, warmup_cap_s=0.001)
     assert window.samples_ns
+
+
+# --- clocks that lie ---------------------------------------------------------------------------------
+
+
+def test_a_clock_that_never_moves_ends_in_words_and_not_in_a_loop():
+    with pytest.raises(BrokenClock, match="stood still during 1,000 calls"):
+        time_window(lambda: None, clock_ns=lambda: 7, window_s=1.0, warmup_cap_s=1.0)
+
+
+@pytest.mark.parametrize("moves", [100, 5_000])
+def test_a_clock_that_stops_in_the_middle_is_found(moves):
+    """It is read three or four times a call: it stops in the warm-up, or in the window."""
+    ticks = itertools.chain(range(0, moves * 100_000, 100_000), itertools.repeat(moves * 100_000))
+    with pytest.raises(BrokenClock, match="stood still"):
+        time_window(lambda: None, clock_ns=lambda: next(ticks), window_s=3600.0, warmup_cap_s=0.2)
+
+
+def test_a_clock_that_goes_back_is_found_at_once():
+    ticks = iter([*range(0, 100 * MS, MS), *range(50 * MS, 10**12, MS)])
+    with pytest.raises(BrokenClock, match=r"went back by 0\.0[45]\d* s"):
+        time_window(lambda: None, clock_ns=lambda: next(ticks), window_s=0.2, warmup_cap_s=0.0)
+
+
+def test_a_coarse_clock_is_no_broken_one():
+    """Fifteen milliseconds a tick, as some systems have it: calls are timed in groups until it moves."""
+    calls = [0]
+
+    def call():
+        calls[0] += 1
+
+    window = time_window(
+        call, clock_ns=lambda: calls[0] // (STILL - 1) * 15 * MS, window_s=0.1, warmup_cap_s=0.1
+    )
+    assert sum(window.samples_ns) > 0

@@ -9,7 +9,7 @@ from qbench.measure.anchor import anchor_call
 from qbench.measure.energy import why_unavailable
 from qbench.measure.slowdown import slowed
 from qbench.measure.throughput import saturate
-from qbench.measure.timing import Window, time_window
+from qbench.measure.timing import BrokenClock, Window, time_window
 from qbench.measure.verdict import not_steady
 from qbench.measure.witness import Witness
 from qbench.records import Evidence, Measured, Measurement, Withheld
@@ -39,12 +39,16 @@ def time_case(request: StepRequest, trace: Trace) -> Measured:
         throughput = _saturated(opened, inputs, request)
         withheld = (Withheld("latency", SATURATED), Withheld("energy", why_unavailable()))
         return Measured((throughput, *Witness.now().since(start)), withheld, (), evidence)
-    window = time_window(
-        _call(opened, inputs),
-        clock_ns=opened.session.clock_ns,
-        window_s=request.timing.window_s,
-        warmup_cap_s=request.timing.warmup_cap_s,
-    )
+    try:
+        window = time_window(
+            _call(opened, inputs),
+            clock_ns=opened.session.clock_ns,
+            window_s=request.timing.window_s,
+            warmup_cap_s=request.timing.warmup_cap_s,
+        )
+    except BrokenClock as broken:
+        withheld = (Withheld("latency", broken.problem), Withheld("throughput", SINGLE))
+        return Measured(Witness.now().since(start), withheld, (), evidence)
     verdict = not_steady(window.steady, sum(window.warmup_ns) * 1e-9)
     return Measured(
         (_as_measurement("latency", window), *Witness.now().since(start)),
