@@ -189,7 +189,7 @@ class Hardware:
 
 
 Subject = DataSpec | ArtifactSpec | Case | Anchor | Hardware
-StepKind = Literal["plan", "data", "prepare", "score", "deploy", "time", "anchor", "count"]
+StepKind = Literal["plan", "data", "prepare", "score", "deploy", "time", "anchor", "count", "energy"]
 
 
 @dataclass(frozen=True, slots=True)

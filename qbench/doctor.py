@@ -60,7 +60,7 @@ def findings() -> Iterator[Finding]:
 
 
 def _machine() -> Iterator[Finding]:
-    from qbench.measure.energy import why_unavailable
+    from qbench.meters.base import best_meter, why_unavailable
     from qbench.run.host import host_facts, versions
 
     facts = dict(host_facts())
@@ -73,7 +73,8 @@ def _machine() -> Iterator[Finding]:
         "note" if busy else "ok", "load average", f"{load:.2f}",
         "close other programs before measuring: a busy neighbour moves every ratio" if busy else "",
     )  # fmt: skip
-    yield Finding("note", "energy", why_unavailable())
+    meter = best_meter("cpu")
+    yield Finding("ok" if meter else "note", "energy", meter.about if meter else why_unavailable())
     yield Finding("ok", "versions", ", ".join(f"{name} {version}" for name, version in versions()))
 
 

@@ -9,7 +9,7 @@ class Metric:
     """What a number is, wherever it is shown."""
 
     name: str
-    unit: Literal["s", "B", "J", "nat", "dB", "1", "1/s", "Hz", "°C"]
+    unit: Literal["s", "B", "J", "nat", "dB", "1", "1/s", "Hz", "°C", "W"]
     better: Literal["lower", "higher", "neither"]
     means: str  # the sentence printed under every table that shows it
     stored: Literal["plain", "ns", "bits", "counts", "f32"] = "plain"
@@ -100,7 +100,16 @@ CATALOGUE = {
             "Examples per second while all streams call without a pause.",
             needs_native=True,
         ),
-        Metric("energy", "J", "lower", "Energy per inference.", needs_native=True),
+        Metric(
+            "energy",
+            "J",
+            "lower",
+            "Energy of one example, all that the meter's domain took while calls followed each other.",
+            needs_native=True,
+        ),
+        Metric("energy_net", "J", "lower", "The same without what the device takes when idle."),
+        Metric("power", "W", "lower", "Mean power while calls followed each other."),
+        Metric("idle_power", "W", "neither", "Mean power with the model loaded and nothing running."),
         Metric("anchor", "s", "lower", "A fixed kernel that no code under test can change.", "ns"),
         # on a device that is emulated
         Metric(

@@ -21,6 +21,7 @@ class Profile:
     one_thread: bool  # the gate compares single-threaded windows: spread 1.9 % instead of 16 % (methodology)
     fresh_servers: bool  # restart the fork servers every round: a new address layout each
     priority: int  # what the suite ranks beyond this is not measured
+    energy: bool = False  # measure it where there is a meter
 
 
 PROFILES = {
@@ -32,7 +33,7 @@ PROFILES = {
         ),
         Profile(
             "standard", 8, 2.0, 10.0, 1_000_000,
-            all_seeds=True, one_thread=False, fresh_servers=True, priority=2,
+            all_seeds=True, one_thread=False, fresh_servers=True, priority=2, energy=True,
         ),
         Profile(
             "gate", 12, 1.0, 10.0, 1_000_000,
@@ -40,7 +41,7 @@ PROFILES = {
         ),
         Profile(
             "rigorous", 12, 10.0, 10.0, 1_000_000,
-            all_seeds=True, one_thread=False, fresh_servers=True, priority=3,
+            all_seeds=True, one_thread=False, fresh_servers=True, priority=3, energy=True,
         ),
     )
 }  # fmt: skip

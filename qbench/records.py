@@ -13,7 +13,7 @@ FORMAT_VERSION = 3
 #   2  a deployment names its streams, its hardware profile and how it is reached; hardware that is not here
 #      has a line of its own; instructions are counted
 #   3  a scenario may be slowed down on purpose; processor frequency and temperature are witnesses; a failure
-#      that the suite expects carries its reason
+#      that the suite expects carries its reason; energy has steps of its own
 
 
 @dataclass(frozen=True, slots=True)

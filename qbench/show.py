@@ -221,8 +221,17 @@ PHASES = {
     "score": "checking and scoring",
     "count": "counting instructions",
     "deploy": "loading",
+    "energy": "measuring energy",
 }
-WEIGHTS = {"anchor": 0.4, "prepare": 3.0, "data": 2.0, "score": 1.0, "count": 3.5, "deploy": 1.0}  # s, about
+WEIGHTS = {
+    "anchor": 0.4,
+    "prepare": 3.0,
+    "data": 2.0,
+    "score": 1.0,
+    "count": 3.5,
+    "deploy": 1.0,
+    "energy": 16.0,
+}  # s, about
 
 
 class Progress:

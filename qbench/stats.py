@@ -147,12 +147,13 @@ def ratio_by_round(baseline: Mapping[int, Sequence[float]], rounds: Mapping[int,
     return Ratios(
         by_round=tuple(zip(common, ratios, strict=True)),
         median=median(ratios),
-        interval=_ratio_interval(ratios),
+        interval=interval_of(ratios),
         spread=coefficient_of_variation(ratios) if len(ratios) > 1 else None,
     )
 
 
-def _ratio_interval(ratios: Sequence[float]) -> Interval | None:
+def interval_of(ratios: Sequence[float]) -> Interval | None:
+    """Return what a few figures of one kind say of their median: nothing, a range, or its interval."""
     n = len(ratios)
     if n < 2:
         return None

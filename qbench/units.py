@@ -12,13 +12,13 @@ from typing import Literal
 
 from qbench.errors import BadParameter
 
-Unit = Literal["s", "B", "J", "nat", "dB", "1", "1/s", "Hz", "°C", "ratio", "share", "points", "width"]
+Unit = Literal["s", "B", "J", "nat", "dB", "1", "1/s", "Hz", "°C", "W", "ratio", "share", "points", "width"]
 # 1/s: so many a second; ratio: with a times sign; share: a fraction of 1 as per cent; points: a signed
 # difference of shares; width: the size of such a difference, without a sign
 
 MINUS = "\N{MINUS SIGN}"
 PREFIXES = {-3: "n", -2: "\N{MICRO SIGN}", -1: "m", 0: "", 1: "k", 2: "M", 3: "G", 4: "T"}
-SPANS = {"s": (-3, 0), "B": (0, 4), "J": (-2, 3), "Hz": (0, 3)}  # lowest and highest prefix
+SPANS = {"s": (-3, 0), "B": (0, 4), "J": (-2, 3), "Hz": (0, 3), "W": (-2, 3)}  # lowest and highest prefix
 SECONDS = {"ms": 1e-3, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 BYTES = (
     {"b": 1}

@@ -15,7 +15,7 @@ WORDS = {
     "profile", "folders", "store", "stats",
 }  # fmt: skip
 NUMERICS = WORDS | {"formats", "quant"}
-PLUGINS = {"strategies", "models", "tasks", "data", "backends"}
+PLUGINS = {"strategies", "models", "tasks", "data", "backends", "meters"}
 EVERYTHING = NUMERICS | PLUGINS | {"measure", "run", "report", "gate", "show", "doctor", "cli"}
 MAY_IMPORT = {
     **{word: WORDS for word in WORDS},  # each other, without a circle: see the test below
@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "measure": WORDS,  # takes callables: knows no model and no engine
     "data": WORDS,
     "backends": NUMERICS,
+    "meters": WORDS,
     "strategies": NUMERICS,
     "tasks": NUMERICS | {"data"},
     "models": NUMERICS | {"data"},
@@ -75,7 +76,8 @@ EXCEPTIONS = {
     ),
     "quant/ir_graph.py": ({"openvino"}, "the format's only reader"),
     "quant/silent_nncf.py": ({"nncf"}, "two strategies silence it alike"),
-    "measure/energy.py": ({"rapl"}, "the operating system's own name for its energy counters"),
+    "meters/rapl.py": ({"rapl"}, "a leaf: the operating system's own name for its energy counters"),
+    "meters/nvml.py": ({"cuda", "nvidia"}, "a leaf: the driver that it reads"),
 }
 
 

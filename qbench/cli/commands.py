@@ -13,8 +13,10 @@ from qbench.cli.options import (
     Backends,
     Budget,
     Data,
+    Energy,
     Hardware,
     MemoryLimit,
+    Meter,
     Models,
     Out,
     Pages,
@@ -26,7 +28,15 @@ from qbench.cli.options import (
     app,
     console,
 )  # fmt: skip
-from qbench.cli.planning import execute_plan, find_data, limits_of, plan_of, selection_of, write_page
+from qbench.cli.planning import (
+    execute_plan,
+    find_data,
+    limits_of,
+    plan_of,
+    selection_of,
+    use_meter,
+    write_page,
+)
 
 
 @app.command()
@@ -41,13 +51,17 @@ def run(
     reports: Pages = Path("reports"),
     budget: Budget = "",
     data: Data = None,
+    energy: Energy = False,
+    meter: Meter = "",
     resume: Resume = False,
     time_limit: TimeLimit = "10m",
     memory_limit: MemoryLimit = "8GiB",
 ) -> None:
     """Measure a suite: prepare, check, score and time every cell; then write the page."""
     find_data(data)
-    plan = plan_of(suite, hw, profile, selection_of(model, technique, backend, budget))
+    use_meter(meter)
+    chosen = selection_of(model, technique, backend, budget, energy=energy)
+    plan = plan_of(suite, hw, profile, chosen)
     execute_plan(plan, out, reports, limits_of(time_limit, memory_limit), resume=resume)
 
 
@@ -61,6 +75,8 @@ def try_model(
     backend: Backends = None,
     out: Out = Path("results"),
     reports: Pages = Path("reports"),
+    energy: Energy = False,
+    meter: Meter = "",
     resume: Resume = False,
     time_limit: TimeLimit = "10m",
     memory_limit: MemoryLimit = "8GiB",
@@ -69,7 +85,8 @@ def try_model(
     from qbench.run.own_model import own_suite
 
     suite = own_suite(model, inputs)
-    plan = plan_of(suite, hw, profile, selection_of(None, technique, backend))
+    use_meter(meter)
+    plan = plan_of(suite, hw, profile, selection_of(None, technique, backend, energy=energy))
     execute_plan(plan, out, reports, limits_of(time_limit, memory_limit), resume=resume)
 
 
@@ -83,12 +100,16 @@ def plan(
     backend: Backends = None,
     budget: Budget = "",
     data: Data = None,
+    energy: Energy = False,
+    meter: Meter = "",
 ) -> None:
     """Show what a run would do, what it would skip and why, and how long it would take."""
     from qbench.show import show_plan
 
     find_data(data)
-    show_plan(plan_of(suite, hw, profile, selection_of(model, technique, backend, budget)), console())
+    use_meter(meter)
+    chosen = selection_of(model, technique, backend, budget, energy=energy)
+    show_plan(plan_of(suite, hw, profile, chosen), console())
 
 
 @app.command("list")

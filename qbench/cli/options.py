@@ -41,6 +41,10 @@ Budget = Annotated[
 Data = Annotated[
     list[str] | None, typer.Option("--data", help="Where a data set lies: `cifar10=PATH`; may be repeated.")
 ]
+Energy = Annotated[bool, typer.Option("--energy", help="Measure energy in a quick run too.")]
+Meter = Annotated[
+    str, typer.Option("--meter", help="A command that prints seconds and watts, line by line: your meter.")
+]
 MemoryLimit = Annotated[str, typer.Option("--memory-limit", help="What one step may hold: `8GiB`.")]
 
 

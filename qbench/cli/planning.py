@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 
 def selection_of(
-    model: list[str] | None, technique: list[str] | None, backend: list[str] | None, budget: str = ""
+    model: list[str] | None,
+    technique: list[str] | None,
+    backend: list[str] | None,
+    budget: str = "",
+    *,
+    energy: bool = False,
 ) -> Selection:
     """Return what the command line narrows a suite down to.
 
@@ -30,7 +35,17 @@ def selection_of(
     from qbench.units import parse_duration
 
     budget_s = parse_duration(budget, "--budget") if budget else None
-    return Selection(tuple(model or ()), tuple(technique or ()), tuple(backend or ()), budget_s)
+    return Selection(tuple(model or ()), tuple(technique or ()), tuple(backend or ()), budget_s, energy)
+
+
+def use_meter(command: str) -> None:
+    """Tell this process and its workers which command measures power."""
+    if command:
+        import os
+
+        from qbench.meters.external import VARIABLE
+
+        os.environ[VARIABLE] = command
 
 
 def find_data(named: list[str] | None) -> None:

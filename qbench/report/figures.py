@@ -209,5 +209,8 @@ FIGURES: dict[str, Shown] = {
             "was not taken apart, for the time to prepare the file.",
         ),
         _metric("energy", "energy"),
+        _metric("energy_net", "energy, net"),
+        _metric("power", "power"),
+        _metric("idle_power", "idle power"),
     )
 }

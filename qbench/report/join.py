@@ -34,6 +34,7 @@ class Joined:
     deploy: Line | None = None
     count: Line | None = None
     times: dict[int, Line] = field(default_factory=dict)
+    energies: dict[int, Line] = field(default_factory=dict)  # by window
     data: tuple[Line, ...] = ()  # of the evaluation and the calibration examples
 
     def lines(self) -> Iterator[Line]:
@@ -41,6 +42,7 @@ class Joined:
         own = (self.prepare, self.score, self.deploy, self.count)
         yield from (line for line in (self.plan, *self.data, *own) if line)
         yield from (self.times[k] for k in sorted(self.times))
+        yield from (self.energies[k] for k in sorted(self.energies))
 
     def failures(self) -> list[tuple[Line, Failed]]:
         """Return the steps that broke, first one first."""
@@ -68,14 +70,14 @@ def join(run: Run) -> list[Joined]:
     """Return one entry per case in the order of its first line, then the files that failed without a case."""
     lines = [Line(record, number) for record, number in run.latest().values()]
     by_kind: dict[str, dict[object, Line]] = {}
-    times: dict[Case, dict[int, Line]] = {}
+    turns: dict[str, dict[Case, dict[int, Line]]] = {"time": {}, "energy": {}}
     cases: dict[Case, None] = {}
     for line in lines:
         step, subject = line.record.step, line.record.step.subject
         if isinstance(subject, Case):
             cases[subject] = None
-        if step.kind == "time" and isinstance(subject, Case):
-            times.setdefault(subject, {})[step.round] = line
+        if step.kind in turns and isinstance(subject, Case):
+            turns[step.kind].setdefault(subject, {})[step.round] = line
         elif step.kind == "score" and isinstance(subject, Case):
             by_kind.setdefault(step.kind, {})[subject.deployment, subject.evaluation] = line
         else:
@@ -102,7 +104,8 @@ def join(run: Run) -> list[Joined]:
                 score=about("score", scored),
                 deploy=about("deploy", case),
                 count=about("count", case),
-                times=times.get(case, {}),
+                times=turns["time"].get(case, {}),
+                energies=turns["energy"].get(case, {}),
                 data=tuple(line for line in data if line),
             )
         )

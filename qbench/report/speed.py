@@ -7,7 +7,8 @@ from qbench.metrics import CATALOGUE
 from qbench.records import Measurement
 from qbench.report.figures import Absent, Figure, Value, figure
 from qbench.report.join import NEVER, Joined, sought, why_missing, withheld
-from qbench.stats import Interval, TooFew, coefficient_of_variation, median, percentile
+from qbench.stats import Interval, TooFew, coefficient_of_variation, interval_of, median, percentile
+from qbench.units import Unit
 
 LATENCIES = ("latency", "latency_p90", "latency_p99", "latency_variation")
 INSTRUCTIONS = tuple(name for name in CATALOGUE if name.partition("_")[0] == "instructions")
@@ -87,7 +88,13 @@ def _percentile(rounds: Rounds, pooled: list[float], p: float) -> Value:
 def cost_figures(entry: Joined) -> dict[str, Value]:
     """Return energy, and the instructions of each kind that the catalogue knows."""
     counted: dict[str, Value] = {name: _instructions(entry, name) for name in INSTRUCTIONS}
-    return counted | {"energy": _energy(entry)}
+    metered: tuple[tuple[str, Unit], ...] = (
+        ("energy", "J"),
+        ("energy_net", "J"),
+        ("power", "W"),
+        ("idle_power", "W"),
+    )
+    return counted | {name: _energy(entry, name, unit) for name, unit in metered}
 
 
 def _instructions(entry: Joined, metric: str) -> Value:
@@ -107,15 +114,16 @@ def _instructions(entry: Joined, metric: str) -> Value:
     return figure(median(samples), "1", n, "counts", (line,), Interval(low, high, "range", n))
 
 
-def _energy(entry: Joined) -> Value:
+def _energy(entry: Joined, metric: str, unit: Unit) -> Value:
+    """Return the median of the windows; older runs told energy beside the latency."""
     samples: list[float] = []
     lines: list[int] = []
-    for line in entry.times.values():
-        found = sought(line, "energy", "")
+    for line in (*entry.energies.values(), *entry.times.values()):
+        found = sought(line, metric, "")
         if not isinstance(found, Absent):
             samples += found[0].samples
             lines.append(found[1])
     if not samples:
-        return Absent(not_timed(entry, "energy"))
-    between = Interval(min(samples), max(samples), "range", len(samples)) if len(samples) > 1 else None
-    return figure(median(samples), "J", len(samples), "windows", tuple(lines), between)
+        told = next((told for line in entry.energies.values() if (told := withheld(line, metric))), None)
+        return Absent(told or not_timed(entry, "energy"))
+    return figure(median(samples), unit, len(samples), "windows", tuple(lines), interval_of(samples))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from qbench.cases import Anchor, Hardware, Step
 from qbench.records import Measured, Outcome, Skipped
+from qbench.run.estimate import ENERGY_WINDOWS
 from qbench.run.plan import TIMED, Plan
 
 
@@ -54,3 +55,13 @@ def one_round(plan: Plan, number: int, order: random.Random) -> list[Step]:
         order.shuffle(group)
         steps += group
     return list(dict.fromkeys(steps))
+
+
+def energy(plan: Plan, order: random.Random) -> list[Step]:
+    """Return the windows of energy: every metered cell once a turn, in a new random order each."""
+    steps: list[Step] = []
+    for number in range(ENERGY_WINDOWS):
+        turn = [Step("energy", case, number) for case in plan.metered]
+        order.shuffle(turn)
+        steps += turn
+    return steps

@@ -18,6 +18,8 @@ STEP_S = 0.35  # load and warm-up of a timed step that is steady at once
 ROUND_S = 0.6  # the anchor, and the turn to the next round
 DEPLOY_S = 0.8
 COUNT_S = 3.5  # a fresh emulated interpreter, and a few inferences
+ENERGY_WINDOWS = 5  # of a cell (docs/methodology.md, "Energy")
+ENERGY_S = 16.0  # a window of ten seconds between two idles, and what comes before
 START_S = 15.0  # fork servers import their engines, the planner probes them, the page is written
 
 
@@ -38,6 +40,11 @@ def estimate_s(cells: tuple[Case, ...], profile: Profile) -> float:
     rounds = profile.rounds * (len(timed) * (profile.window_s + STEP_S) + ROUND_S)
     starts = START_S * (profile.rounds if profile.fresh_servers else 1)
     return starts + prepare + score + rounds + len(timed) * DEPLOY_S + counted * COUNT_S
+
+
+def energy_s(cells: int) -> float:
+    """Return about how long the windows of energy of so many cells take."""
+    return ENERGY_WINDOWS * cells * ENERGY_S
 
 
 def _hop_s(spec: ArtifactSpec) -> float:

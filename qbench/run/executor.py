@@ -25,7 +25,14 @@ from qbench.tasks.base import folder_of
 # What a fork server has imported before the first child: what its steps need, and nothing more.
 DATA = ("numpy",)
 EXPECTED = "expected to collapse"
-FORKED = ("data", "prepare", "score", "time", "anchor")  # the others have an interpreter of their own
+FORKED = (
+    "data",
+    "prepare",
+    "score",
+    "time",
+    "anchor",
+    "energy",
+)  # the others have an interpreter of their own
 
 
 class Watcher(Protocol):
@@ -71,6 +78,7 @@ class Executor:
         self._workers, self._watcher, self._limits = workers, watcher, limits
         self._order = random.Random(seed)
         self._outcomes: dict[str, Outcome] = {}
+        self._metered = frozenset(plan.metered)
         self._makers = makers(case.deployment.artifact for case in plan.cells)
         self.tally = Tally()
 
@@ -82,7 +90,8 @@ class Executor:
         rounds = [
             agenda.one_round(self._plan, number, self._order) for number in range(self._plan.profile.rounds)
         ]
-        self._watcher.planned([*first, *(step for steps in rounds for step in steps)])
+        metered = agenda.energy(self._plan, self._order)
+        self._watcher.planned([*first, *(step for steps in rounds for step in steps), *metered])
         self._known_before(earlier)
         self._warm_servers()
         for step in first:
@@ -95,6 +104,8 @@ class Executor:
                 self._workers.restart(list(dict.fromkeys(self._preload(step) for step in steps)))
             for step in steps:
                 self._do(step)
+        for step in metered:
+            self._do(step)
         self.tally.wall_s = time.perf_counter() - start
         return self.tally
 
@@ -213,6 +224,7 @@ class Executor:
             Timing(profile.window_s, profile.warmup_cap_s),
             self._limits,
             self._session,
+            metered=step.subject in self._metered,
             twin=self._twin(step.subject) if step.kind == "score" and isinstance(step.subject, Case) else "",
         )
 

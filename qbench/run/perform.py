@@ -14,6 +14,7 @@ from qbench.run.protocol import ProbeRequest, StepRequest, Trace
 from qbench.run.steps.count import count
 from qbench.run.steps.data import make_data
 from qbench.run.steps.deploy import deploy
+from qbench.run.steps.energy import measure_energy
 from qbench.run.steps.prepare import prepare
 from qbench.run.steps.score import score
 from qbench.run.steps.timed import time_anchor, time_case
@@ -26,6 +27,7 @@ STEPS: dict[str, Callable[[StepRequest, Trace], Measured]] = {
     "time": time_case,
     "anchor": time_anchor,
     "count": count,
+    "energy": measure_energy,
 }
 
 

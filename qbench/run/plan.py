@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from qbench.backends.base import BACKENDS
 from qbench.cases import SEED, Case, Choice
 from qbench.errors import BadSuite
+from qbench.meters.base import best_meter
 from qbench.profile import Profile
 from qbench.registry import did_you_mean
 from qbench.run.budget import within
 from qbench.run.cells import Matrix, Skip
 from qbench.run.choose import at, model_of, strategy_of, task_of
-from qbench.run.estimate import estimate_s
+from qbench.run.estimate import energy_s, estimate_s
 from qbench.run.targets import Missing, Reached, Target
 from qbench.suite import Suite, SuiteExpectation, Technique, choice_of, expanded
 
@@ -27,6 +28,7 @@ class Selection:
     techniques: tuple[str, ...] = ()
     backends: tuple[str, ...] = ()
     budget_s: float | None = None
+    energy: bool = False  # measure it whatever the profile says, where there is a meter
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class Plan:
     targets: tuple[Target, ...] = ()
     missing: tuple[Missing, ...] = ()
     left_out: int = 0  # cells that the suite ranks beyond this profile
+    energy: bool = False  # measure it too, where the cell's device has a meter
 
     @property
     def groups(self) -> dict[tuple[str, str], list[Case]]:
@@ -51,6 +54,20 @@ class Plan:
                 deployment = case.deployment
                 groups.setdefault((deployment.artifact.model.name, deployment.device), []).append(case)
         return groups
+
+    @property
+    def metered(self) -> list[Case]:
+        """Return the cells whose energy is measured: one stream, on a device here that has a meter."""
+        meters = {case.deployment.device: best_meter(case.deployment.device) for case in self.cells}
+        return [
+            case
+            for case in self.cells
+            if self.energy
+            and case.scenario.name == "single"
+            and not case.scenario.slowed
+            and case.deployment.reached == "native"
+            and meters[case.deployment.device] is not None
+        ]
 
     def target(self, case: Case) -> Target:
         """Return the device that the case runs on."""
@@ -111,12 +128,13 @@ def make_plan(suite: Suite, profile: Profile, reached: Reached, selection: Selec
         reached.targets,
         reached.missing,
         matrix.left_out,
+        selection.energy or profile.energy,
     )
-    if selection.budget_s is None:
-        return plan
-    kept, dropped = within(selection.budget_s, matrix.cells, profile)
-    skips = (*plan.skips, *dropped)
-    return replace(plan, cells=kept, skips=skips, estimate_s=estimate_s(kept, profile))
+    if selection.budget_s is not None:
+        spare_s = selection.budget_s - energy_s(len(plan.metered))
+        kept, dropped = within(spare_s, matrix.cells, profile)
+        plan = replace(plan, cells=kept, skips=(*plan.skips, *dropped), estimate_s=estimate_s(kept, profile))
+    return replace(plan, estimate_s=plan.estimate_s + energy_s(len(plan.metered)))
 
 
 def check_names(suite: Suite) -> None:

@@ -23,6 +23,7 @@ class Timing:
 
     window_s: float = 1.0
     warmup_cap_s: float = 2.0
+    energy_s: float = 10.0  # of a window of energy, at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class StepRequest:
     limits: Limits = Limits()
     session: str = ""
     twin: str = ""  # the .npy file with the same file's outputs on the host's own processor; "": none
+    metered: bool = False  # whether this run measures energy in steps of its own
     counts: str = ""  # where the emulator writes instruction counts; "": nothing counts
     kind: str = "step"
 

@@ -41,6 +41,7 @@ def twins_of(plan: Plan, slow_downs: Iterable[float] = (), rounds: int = 0, name
         skips=(),
         missing=(),
         left_out=0,
+        energy=False,
         estimate_s=estimate_s(cells, profile),
     )
 

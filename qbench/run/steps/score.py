@@ -11,13 +11,12 @@ from qbench.cases import Case, Deployment, Float, Quantized, State, key
 from qbench.errors import DoesNotFit
 from qbench.folders import cache_folder
 from qbench.formats.artifact import Covered, claimed_bits, float_state
-from qbench.measure.energy import why_unavailable
 from qbench.measure.verdict import collapsed, drowned, not_finite
 from qbench.metrics import CATALOGUE
 from qbench.records import Evidence, Measured, Measurement, Verdict, Withheld, find
 from qbench.run.protocol import StepRequest, Trace
 from qbench.run.steps.check import BATCH, check, first_output
-from qbench.run.steps.session import Opened, open_case
+from qbench.run.steps.session import Opened, no_energy, open_case
 from qbench.run.steps.twin import beside_twin
 
 UNKNOWN = Covered(0, 0.0)  # of a file that nobody has looked into: it gets no speed
@@ -208,7 +207,7 @@ def _no_speed(
     elif not float_state(opened.artifact.state):
         reason = _barely_covered(opened, proof)
     if reason is None:
-        return (Withheld("energy", why_unavailable()),)
+        return no_energy(request, opened.case.deployment.device)
     return tuple(Withheld(name, reason) for name, metric in CATALOGUE.items() if metric.needs_native)
 
 

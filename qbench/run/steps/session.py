@@ -12,6 +12,8 @@ from qbench.cases import Case, key
 from qbench.errors import DoesNotFit
 from qbench.formats import cache
 from qbench.formats.artifact import Artifact, load
+from qbench.meters.base import why_unavailable
+from qbench.records import Withheld
 from qbench.run.choose import task_of
 from qbench.run.protocol import StepRequest, Trace
 from qbench.tasks.base import Examples, Task, batch_of, fetch
@@ -57,6 +59,11 @@ class Opened:
                 fix=f"write batch = {fixed} in the suite, or export the network with a free first dimension",
             )
         return self.batch(0, fixed or wanted)
+
+
+def no_energy(request: StepRequest, device: str) -> tuple[Withheld, ...]:
+    """Say why there are no joules, in a run that has no steps for them."""
+    return () if request.metered else (Withheld("energy", why_unavailable(device)),)
 
 
 def open_case(request: StepRequest, trace: Trace) -> Opened:

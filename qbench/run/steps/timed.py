@@ -6,7 +6,6 @@ import time
 from typing import TYPE_CHECKING
 
 from qbench.measure.anchor import anchor_call
-from qbench.measure.energy import why_unavailable
 from qbench.measure.slowdown import slowed
 from qbench.measure.throughput import saturate
 from qbench.measure.timing import BrokenClock, Window, time_window
@@ -14,7 +13,7 @@ from qbench.measure.verdict import not_steady
 from qbench.measure.witness import Witness
 from qbench.records import Evidence, Measured, Measurement, Withheld
 from qbench.run.protocol import StepRequest, Trace
-from qbench.run.steps.session import Opened, open_case
+from qbench.run.steps.session import Opened, no_energy, open_case
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
 SATURATED = "saturated: how often a request is done is measured, not how long one waits"
 SINGLE = "one stream: calls per second computed from latency would be no throughput"
+ONE_STREAM = "energy is measured with one stream: the cell with one stream has it"
 WARMUP_S = 0.5  # of all streams together, before their ends are counted
 
 
@@ -37,7 +37,7 @@ def time_case(request: StepRequest, trace: Trace) -> Measured:
     start = Witness.now()
     if opened.case.scenario.name == "saturated":
         throughput = _saturated(opened, inputs, request)
-        withheld = (Withheld("latency", SATURATED), Withheld("energy", why_unavailable()))
+        withheld = (Withheld("latency", SATURATED), Withheld("energy", ONE_STREAM))
         return Measured((throughput, *Witness.now().since(start)), withheld, (), evidence)
     try:
         window = time_window(
@@ -52,7 +52,7 @@ def time_case(request: StepRequest, trace: Trace) -> Measured:
     verdict = not_steady(window.steady, sum(window.warmup_ns) * 1e-9)
     return Measured(
         (_as_measurement("latency", window), *Witness.now().since(start)),
-        (Withheld("throughput", SINGLE), Withheld("energy", why_unavailable())),
+        (Withheld("throughput", SINGLE), *no_energy(request, opened.case.deployment.device)),
         (verdict,) if verdict else (),
         evidence,
     )

@@ -2,9 +2,7 @@ import os
 
 import numpy as np
 
-from qbench.measure import energy
 from qbench.measure.anchor import anchor_call
-from qbench.measure.energy import why_unavailable
 from qbench.measure.witness import Witness
 from qbench.metrics import CATALOGUE
 
@@ -16,18 +14,6 @@ def test_the_anchor_computes_the_same_every_time():
     np.testing.assert_array_equal(again(), wanted)
     assert np.isfinite(wanted).all()
     assert wanted.any()
-
-
-def test_the_reason_for_no_energy_is_never_empty(tmp_path, monkeypatch):
-    reasons = [why_unavailable()]
-    monkeypatch.setattr(energy, "POWERCAP", tmp_path / "nothing")
-    reasons.append(why_unavailable())
-    (tmp_path / "intel-rapl:0").mkdir()
-    monkeypatch.setattr(energy, "POWERCAP", tmp_path)
-    reasons.append(why_unavailable())
-    assert all(reason.startswith("unavailable: ") for reason in reasons)
-    assert "intel-rapl:0" in reasons[-1]
-    assert "no energy counter" in reasons[1]
 
 
 def test_a_witness_tells_what_happened_since():
