@@ -8,12 +8,14 @@ from typing import Any, Literal
 from qbench.cases import Step
 
 FORMAT_VERSION = 3
+DROPPED = "dropped to stay within --budget"  # how the reason of a skip begins that is not of this machine
 # History of the format:
 #   1  first version
 #   2  a deployment names its streams, its hardware profile and how it is reached; hardware that is not here
 #      has a line of its own; instructions are counted
 #   3  a scenario may be slowed down on purpose; processor frequency and temperature are witnesses; a failure
-#      that the suite expects carries its reason; energy has steps of its own
+#      that the suite expects carries its reason; energy has steps of its own; a session says what its suite
+#      was narrowed down to
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ class Session:
     dirty: bool
     started_utc: str
     command: str
+    narrowed: str = ""  # what the command line left of the suite; "": all of it
     kind: Literal["session"] = "session"
     format: int = FORMAT_VERSION
 

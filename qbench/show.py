@@ -18,12 +18,17 @@ if TYPE_CHECKING:
     from qbench.run.plan import Plan
 
 
+NARROW = 100  # columns of a terminal
+
+
 def show_plan(plan: Plan, told: Console) -> None:
     """Print cells, skips with their reasons, and the estimate."""
     told.print(
         f"[bold]{plan.suite.name}[/], profile {plan.profile.name}: {plan.suite.about}", highlight=False
     )
     table = _table("model", "engine", "technique", "way", "batch")
+    if told.width < NARROW:
+        table.columns[3].max_width = 20  # its words are long, and would push the last column off the screen
     for case in plan.cells:
         hops = [str(hop) for hop in case.deployment.artifact.way[1:]]
         batch = _asked(case)
@@ -65,6 +70,7 @@ def show_list(what: str, told: Console) -> None:
         "suites": _suites, "models": _models, "techniques": _techniques, "backends": _backends,
         "tasks": _tasks, "data": _data, "hardware": _hardware, "profiles": _profiles, "metrics": _metrics,
     }  # fmt: skip
+    what = {"hw": "hardware", "engines": "backends"}.get(what, what)
     if what not in ("all", *kinds):
         raise UnknownName(f"qbench has no list of {what!r}", fix=did_you_mean(what, ["all", *kinds]))
     for name, table in kinds.items():
@@ -242,7 +248,6 @@ class Progress:
         from rich.progress import (
             BarColumn,
             TextColumn,
-            TimeElapsedColumn,
             TimeRemainingColumn,
         )
         from rich.progress import Progress as Bar
@@ -250,11 +255,11 @@ class Progress:
         self._told, self._profile, self._phase = told, plan.profile, ""
         self.bar = Bar(
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=16),
+            BarColumn(bar_width=10),
             TextColumn("{task.percentage:>3.0f}%"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
+            TextColumn("about"),
             TimeRemainingColumn(compact=True, elapsed_when_finished=False),
+            TextColumn("left"),
             console=told,
             transient=True,
             refresh_per_second=2,  # every refresh takes a core from what is timed

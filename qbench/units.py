@@ -12,7 +12,9 @@ from typing import Literal
 
 from qbench.errors import BadParameter
 
-Unit = Literal["s", "B", "J", "nat", "dB", "1", "1/s", "Hz", "°C", "W", "ratio", "share", "points", "width"]
+Unit = Literal[
+    "s", "B", "J", "W", "nat", "dB", "1", "1/s", "Hz", "°C", "USD", "g", "ratio", "share", "points", "width",
+]  # fmt: skip
 # 1/s: so many a second; ratio: with a times sign; share: a fraction of 1 as per cent; points: a signed
 # difference of shares; width: the size of such a difference, without a sign
 

@@ -51,6 +51,10 @@ def test_every_kind_of_thing_can_be_listed(kind, words):
     assert words in text
 
 
+def test_hardware_has_the_flags_name_too():
+    assert said(show_list, "hw")[0] == said(show_list, "hardware")[0]
+
+
 def test_a_kind_that_is_none_is_answered_with_the_nearest():
     with pytest.raises(UnknownName, match="did you mean 'techniques'"):
         said(show_list, "technique")

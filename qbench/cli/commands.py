@@ -132,22 +132,26 @@ def doctor() -> None:
 
 @app.command()
 def report(
-    results: Annotated[list[Path] | None, typer.Argument(help="Results files or folders.")] = None,
+    results: Annotated[
+        list[str] | None, typer.Argument(help="Results files, FILE:SESSION, or folders; none: this host's.")
+    ] = None,
     reports: Pages = Path("reports"),
 ) -> None:
-    """Write the page again from results on disk: the newest run of each suite."""
-    from qbench.errors import BadFile
+    """Write the page again from results on disk: the newest run of each suite, or the session named."""
+    from qbench.report.sessions import newest_runs
     from qbench.report.writers import print_summary
-    from qbench.store import read_runs, results_files
 
-    files = [file for path in results or [Path("results")] for file in results_files(path)]
-    newest = {run.session.suite: run for run in read_runs(files) if run.records}
-    if not newest:
-        where = ", ".join(str(path) for path in results or [Path("results")])
-        raise BadFile(f"there are no results in {where}", fix="run `qbench run --suite vision` first")
-    for found in newest.values():
+    for found in newest_runs(results or [str(_own(Path("results")))]):
         print_summary(found, console())
         write_page(found, reports)
+
+
+def _own(results: Path) -> Path:
+    """Return this host's folder, where it has one: a suite's name means the runs made here."""
+    from qbench.run.host import host_name
+
+    own = results / host_name()
+    return own if own.is_dir() else results
 
 
 @app.command()
@@ -165,4 +169,4 @@ def compare(
     from qbench.report.sessions import run_named
     from qbench.report.versus import print_versus
 
-    print_versus(run_named(before, out), run_named(after, out), console())
+    print_versus(run_named(before, _own(out)), run_named(after, _own(out)), console())

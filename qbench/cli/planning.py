@@ -95,6 +95,7 @@ def execute_plan(plan: Plan, out: Path, reports: Path, limits: Limits, *, resume
     from qbench.show import progress
 
     told = console()
+    _has_cells(plan)
     can_write(reports)
     with progress(plan, told) as watcher:
         command = shlex.join(["qbench", *sys.argv[1:]])
@@ -103,6 +104,25 @@ def execute_plan(plan: Plan, out: Path, reports: Path, limits: Limits, *, resume
     write_page(finished.run, reports)
     bad = finished.tally.failed or finished.tally.collapsed
     raise typer.Exit(SOMETHING_FAILED if bad else MEASURED)
+
+
+def _has_cells(plan: Plan) -> None:
+    """Refuse a plan that measures nothing: its page would replace one that says something.
+
+    Raises:
+        BadSuite: every cell is skipped, or every device that was asked for is elsewhere.
+    """
+    from qbench.errors import BadSuite
+
+    if plan.cells:
+        return
+    reasons = [one.reason for one in plan.skips] + [f"{m.hardware.name}: {m.reason}" for m in plan.missing]
+    told = "; ".join(list(dict.fromkeys(reasons))[:3])
+    raise BadSuite(
+        f"nothing of suite {plan.suite.name} can be measured here: {told}",
+        fix="see every reason with `qbench plan` and the same options, and what is here with "
+        "`qbench list hardware`",
+    )
 
 
 def can_write(reports: Path) -> None:
@@ -126,6 +146,6 @@ def write_page(found: Run, reports: Path) -> None:
     """Write the page of a run and say where it is."""
     from qbench.report.page import write_report
 
-    suite = found.session.suite
+    suite = found.session.suite + ("-narrowed" if found.session.narrowed else "")
     written = write_report(found, reports / suite)
     console().print(f"results  {found.path}\nreport   {written['index.html']}", highlight=False)

@@ -93,8 +93,19 @@ def to_onnx(artifact: Artifact, folder: Path) -> Artifact:
     # Shapes noted for intermediate values go stale when a quantizer transposes a weight: onnxruntime's own
     # quantize_dynamic then stops with a shape-inference error (seen with onnxruntime 1.31).
     del model.graph.value_info[:]
+    _forget_where(model)
     onnx.save(model, path)
     return replace(artifact, format="onnx", path=path)
+
+
+def _forget_where(model: Any) -> None:
+    """Take off what the exporter notes of every node: stack traces, with the folders of this machine."""
+    del model.metadata_props[:], model.graph.metadata_props[:]
+    model.doc_string = model.graph.doc_string = ""
+    functions = [node for function in model.functions for node in function.node]
+    for node in (*model.graph.node, *functions):
+        del node.metadata_props[:]
+        node.doc_string = ""
 
 
 EDGES: tuple[Edge, ...] = (

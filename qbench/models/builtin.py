@@ -70,9 +70,9 @@ for zoo_model in (
     ZooModel("resnet-digits", "digits", "residual network on real handwritten digits, 32x32: the smoke test"),
     ZooModel("resnet-glyphs", "glyphs", "residual network on letters and digits in many fonts, 64x64"),
     ZooModel(
-        "mobilenet-glyphs", "glyphs", "depthwise-separable network on the same; int8 by tensor hurts it"
+        "mobilenet-glyphs", "glyphs", "depthwise-separable network on letters and digits; int8 hurts it"
     ),
-    ZooModel("vit-glyphs", "glyphs", "small vision transformer on the same letters and digits"),
+    ZooModel("vit-glyphs", "glyphs", "small vision transformer on letters and digits"),
     ZooModel("resnet-cifar10", "cifar10", "residual network on real photographs, 32x32"),
     ZooModel("mobilenet-cifar10", "cifar10", "depthwise-separable network on real photographs, 32x32"),
     ZooModel("vit-cifar10", "cifar10", "small vision transformer on real photographs, 32x32"),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from qbench.report.cell import Cell, told_here
-from qbench.report.figures import FIGURES
+from qbench.report.figures import FIGURES, Figure
 from qbench.report.tables import (
     Column,
     Entry,
@@ -55,6 +55,14 @@ def _entry(cell: Cell, name: str, notes: Notes) -> Entry:
         "file_size": size_tone(cell),
         "speedup": speed_tone(cell),
     }
-    cautions = ["unstable between rounds: measure longer"] if name == "speedup" and cell.unstable else []
+    cautions = _cautions(cell) if name == "speedup" else []
     entry = shown(cell.figures[name], notes, tones.get(name, "neutral"), cautions)
     return entry if name in WITH_SPREAD else replace(entry, sub="")
+
+
+def _cautions(cell: Cell) -> list[str]:
+    """Return what a reader of a speed-up must know, short."""
+    over = cell.figures["speedup_over_float"]
+    slower = isinstance(over, Figure) and over.high is not None and over.high < 1
+    found = [f"slower than the best float here, {cell.best_float}"] if slower else []
+    return [*found, "unstable between rounds: measure longer"] if cell.unstable else found

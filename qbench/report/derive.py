@@ -6,6 +6,7 @@ from qbench.cases import Float
 from qbench.report.figures import Absent, Figure, Value, figure
 from qbench.report.join import Joined, Line, sought, why_missing
 from qbench.report.speed import cost_figures, not_timed, speed_figures
+from qbench.report.upkeep import upkeep
 from qbench.stats import Interval, mean_interval, median, share_interval
 from qbench.units import Unit
 
@@ -48,7 +49,8 @@ def own_figures(entry: Joined) -> dict[str, Value]:
     figures["coverage"] = _share(entry, "covered_float", "model_float", "share")
     figures["coverage_macs"] = _share(entry, "covered_macs", "model_macs", "share")
     figures["native_agreement"] = _bits(entry, "native_agreement")
-    return figures | speed_figures(entry) | cost_figures(entry)
+    costs = cost_figures(entry)
+    return figures | speed_figures(entry) | costs | upkeep(entry, costs["energy"])
 
 
 def _line(entry: Joined, step: str) -> Line | None:

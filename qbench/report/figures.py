@@ -212,5 +212,25 @@ FIGURES: dict[str, Shown] = {
         _metric("energy_net", "energy, net"),
         _metric("power", "power"),
         _metric("idle_power", "idle power"),
+        Shown(
+            "cost_per_million",
+            "cost / million",
+            "lower",
+            "Electricity for a million examples, of metered energy, at 0.1271 USD/kWh (U.S. Energy "
+            "Information Administration, average retail price, April 2024).",
+        ),
+        Shown(
+            "carbon_per_million",
+            "CO2e / million",
+            "lower",
+            "Grams of CO2 equivalent for a million examples, of metered energy, at 436 g/kWh (world average "
+            "of 2022; Ember, Global Electricity Review 2023).",
+        ),
+        Shown(
+            "examples_per_charge",
+            "examples / charge",
+            "higher",
+            "Examples that one battery charge answers, of metered energy, where the profile names a battery.",
+        ),
     )
 }

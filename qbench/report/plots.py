@@ -142,7 +142,8 @@ def _label(axes: Axes, dots: Sequence[Dot], look: Look, floor: float) -> None:
     for dot, (x, y) in zip(order, at, strict=True):
         low = f" {text(dot.y.value, 'share')}" if _shown_y(dot, floor)[1] else ""
         number = str(look.techniques[dot.technique])
-        wanted.append(Wanted(x, y, 4.5, dot.technique + low, number + (low and ":" + low)))
+        where = f", {dot.engine}" if dot.standing == "front" else ""
+        wanted.append(Wanted(x, y, 4.5, dot.technique + where + low, number + (low and ":" + low)))
     box = axes.bbox
     frame = Box(box.x0 + 1, box.y0 + 1, box.width + RIGHT - 2, box.height + 8)
     back = axes.transData.inverted()

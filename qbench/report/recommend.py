@@ -74,7 +74,7 @@ def why_not(cell: Cell) -> str | None:
     if cell.judgement.outcome in ("fail", "incomparable"):
         return cell.judgement.text
     if cell.unstable and not _wins_its_worst_round(cell):
-        return cell.unstable
+        return f"{cell.unstable}; its worst round does not beat float by more than that"
     for name, against in BARS:
         slow = _not_faster(cell.figures[name], against)
         if slow:
@@ -173,7 +173,7 @@ def _nothing(group: list[Cell]) -> str:
     reasons = {cell.reasons[0].text for cell in group if cell.status == "skipped"}
     if len(reasons) == 1 and all(cell.status == "skipped" for cell in group):
         return f"Every cell was skipped: {reasons.pop()}"
-    return "No cell was measured from its answers to its speed"
+    return "Nothing here was both scored and timed"
 
 
 def _rivals(judged: Sequence[tuple[Cell, object]]) -> int:
@@ -221,7 +221,11 @@ def _float(place: Group, ship: Cell, rejected: tuple[tuple[Cell, str], ...]) -> 
         loses = "Loses: " + _loss(ship)
     else:
         gains, loses = "Gains: nothing over fp32, which it is", "Loses: nothing"
-    why = "no technique is proven faster with its accuracy held" if rejected else "no technique was tried"
+    why = (
+        "no quantized file is proven faster with its accuracy held"
+        if rejected
+        else "nothing quantized was tried"
+    )
     return Recommendation(
         group=place,
         kind="float",

@@ -46,6 +46,27 @@ def run_named(word: str, results: Path = Path("results")) -> Run:
     return _newest(of_suite, word, steps)
 
 
+def newest_runs(words: Sequence[str]) -> list[Run]:
+    """Return the runs to show: every `FILE:SESSION` that is named, and the newest of each suite in the rest.
+
+    A narrowed run is another thing than a whole one: the newest of both kinds are shown.
+
+    Raises:
+        BadFile: there is no such session, or no run at all.
+    """
+    named, files = [], []
+    for word in words:
+        if ":" in word and not Path(word).exists():
+            named.append(run_named(word))
+        else:
+            files += results_files(Path(word)) if Path(word).exists() else []
+    newest = {(run.session.suite, bool(run.session.narrowed)): run for run in _begun(read_runs(files))}
+    if not named and not newest:
+        where = ", ".join(words)
+        raise BadFile(f"there are no results in {where}", fix="run `qbench run --suite vision` first")
+    return [*named, *newest.values()]
+
+
 def _begun(runs: Sequence[Run]) -> list[Run]:
     """Leave out sessions that ended before their first record."""
     return [run for run in runs if run.records]
@@ -81,5 +102,6 @@ def _facts(session: Session) -> dict[str, str]:
         "code": code,
         "started (UTC)": session.started_utc,
         "command": session.command,
+        "narrowed to": session.narrowed or "nothing: the whole suite",
         **{f"{name} version": version for name, version in session.versions},
     }

@@ -156,7 +156,8 @@ def verdict_table(cells: Sequence[Cell], *, stacked: bool = False) -> Table:
             below = ", ".join(word for word in (at.text, at.sub) if word)
             where = (Entry(str(place.model)), at) if apart else (Entry(str(place.model), sub=below),)
         rows.append((*where, *_shipped(advice, notes)))
-    columns = tuple(Column(head, right=head in ("speed-up", "accuracy", "size")) for head in heads)
+    right = ("speed-up", "accuracy", "size")
+    columns = tuple(Column(head, head in right, wide=stacked and head == "size") for head in heads)
     elsewhere = ", and elsewhere" if len(sites) > 1 else ""
     title = titled(
         f"What to ship on {usual}{elsewhere}" if usual else "What to ship",
@@ -194,7 +195,8 @@ def _sureness(found: Recommendation) -> Entry:
         "unjudged": "accuracy not judged",
     }
     word = "baseline" if cell.role == "fp32" else words.get(cell.judgement.outcome, cell.judgement.outcome)
-    return Entry(word, sub=f"{cell.profile}, {len(cell.rounds)} rounds")
+    shaky = ", speed unstable" if cell.unstable else ""
+    return Entry(word + shaky, sub=f"{cell.profile}, {len(cell.rounds)} rounds")
 
 
 MATRIX: tuple[tuple[str, Callable[[Cell], Tone], bool], ...] = (
@@ -261,7 +263,7 @@ def _cautions(cell: Cell, name: str) -> list[str]:
 
 def _status(cell: Cell, notes: Notes) -> Entry:
     if cell.status == "measured":
-        return Entry("unstable", "bad") if cell.unstable else Entry("measured")
+        return Entry("unstable" if cell.unstable else "measured")
     tone: Tone = "absent" if cell.status == "skipped" else "bad"
     return Entry(cell.status, tone, notes=tuple(notes.number(_full(r.stage, r.text)) for r in cell.reasons))
 

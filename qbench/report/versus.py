@@ -26,6 +26,7 @@ RATIO_ONLY = (
 ONE_EACH = (
     "There is one session a side: how far two sessions of unchanged code lie apart is not in the intervals."
 )
+LITTLE_SIZE = 0.01  # of a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +61,10 @@ def compare_runs(a: Run, b: Run) -> list[Table]:
 
 def print_versus(a: Run, b: Run, console: Console) -> None:
     """Print the comparison."""
-    from qbench.report.writers import print_table
+    from qbench.report.writers import MARKS_OF_TWO, print_table
 
     for table in compare_runs(a, b):
-        print_table(table, console)
+        print_table(table, console, MARKS_OF_TWO)
         console.print()
 
 
@@ -100,7 +101,7 @@ def _place_table(place: str, pairs: Sequence[tuple[Side, Side]]) -> Table:
     columns = (
         Column("cell"),
         Column("accuracy, B - A", True),
-        Column("size, B / A", True),
+        Column("size, B - A", True),
         Column(f"{of} in A", True, True),
         Column(f"{of} in B", True, True),
         Column("B / A", True),
@@ -172,6 +173,8 @@ def _size(a: Side, b: Side, notes: Notes) -> Entry:
     if before.value == now.value:
         return Entry("same", sub=str(now))
     tone: Tone = "good" if now.value < before.value else "bad"
+    if abs(now.value - before.value) <= LITTLE_SIZE * before.value:
+        tone = "neutral"  # another exporter's names and notes; told, and painted neither way
     return Entry(f"{now.value - before.value:+,.0f} B", tone, f"{before} to {now}")
 
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from qbench.records import DROPPED
 from qbench.report.brief import brief_table
 from qbench.report.cell import Cell
 from qbench.report.figures import FIGURES, Absent
@@ -22,7 +23,15 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 MARKS = {"good": "\N{CHECK MARK} ", "bad": "\N{BALLOT X} "}  # never colour alone
-MARKS_MEAN = f"{MARKS['good']}better than float, {MARKS['bad']}worse; unmarked: too close, or unstable"
+MARKS_MEAN = (
+    f"{MARKS['good']}surely better than every float file of its place, {MARKS['bad']}surely worse than one; "
+    "unmarked: cannot be told"
+)
+MARKS_OF_TWO = f"{MARKS['good']}better in B than in A, {MARKS['bad']}worse; unmarked: no difference seen"
+SPEED_MEANS = (
+    "speed-up: the median over rounds of fp32's latency over this one's inside a round; latency: the median "
+    "of the rounds. Where rounds differ, one is not the ratio of the others."
+)
 STYLES = {"good": "green", "bad": "red", "absent": "dim", "neutral": ""}
 LONGEST = 16  # letters of a word that still gets a line to itself
 FEW = 6  # places whose tables a terminal shows one after the other
@@ -81,12 +90,18 @@ def print_summary(run: Run, console: Console) -> None:
     narrow = console.width < STACKED
     for group in told:
         print_table(brief_table(group, stacked=narrow), console)
-    skipped = sum(cell.status == "skipped" for cell in cells)
-    if skipped:
-        _say(f"{skipped} cells cannot run here: the report and `qbench plan` say why.", console)
+    if told:
+        _say(SPEED_MEANS, console)
+    skipped = [cell for cell in cells if cell.status == "skipped"]
+    dropped = sum(DROPPED in cell.reasons[0].text for cell in skipped)
+    if len(skipped) > dropped:
+        _say(f"{len(skipped) - dropped} cells cannot run here: the report says why.", console)
+    if dropped:
+        _say(f"{dropped} cells were left out to stay within --budget.", console)
     elsewhere = hardware_elsewhere(run)
     if elsewhere:
-        _say(f"Not here: {', '.join(found.name for found, _, _ in elsewhere)}. The report says why.", console)
+        words = f"{len(elsewhere)} kinds of hardware are not here: `qbench list hardware` says why."
+        _say(words, console)
     console.print()
     print_table(verdict_table(cells, stacked=narrow), console)
     few = len(told) == len(groups)
@@ -128,7 +143,7 @@ def grouped(cells: Sequence[Cell]) -> list[list[Cell]]:
     return [group for group in places.values() if not absent_place(group)]
 
 
-def print_table(table: Table, console: Console) -> None:
+def print_table(table: Table, console: Console, marks: str = MARKS_MEAN) -> None:
     """Print a table; on a narrow terminal without its wide columns, and it says so."""
     from rich import box
     from rich.table import Table as RichTable
@@ -160,7 +175,7 @@ def print_table(table: Table, console: Console) -> None:
     for number, note in enumerate(used, start=1):
         _say(f"[{number}] {table.notes[note - 1]}", console)
     if any(entry.tone in MARKS for row in rows for entry in row):
-        _say(MARKS_MEAN, console)
+        _say(marks, console)
     left_out = [column.head for column in table.columns if narrow and column.wide]
     if left_out:
         _say(f"not shown at this width: {', '.join(left_out)}", console)

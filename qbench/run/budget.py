@@ -5,6 +5,7 @@ from __future__ import annotations
 from qbench.cases import Case
 from qbench.errors import BadParameter
 from qbench.profile import Profile
+from qbench.records import DROPPED
 from qbench.run.cells import Skip
 from qbench.run.estimate import estimate_s
 
@@ -23,7 +24,8 @@ def within(
     kept = dict(cells)
     dropped: list[Case] = []
     while kept and estimate_s(tuple(kept), profile) > budget_s:
-        candidates = [case for case in kept if not _needed(case, kept)]
+        lonely = [case for case in kept if case.role == "fp32" and _lost(case, kept, cells)]
+        candidates = lonely or [case for case in kept if not _needed(case, kept)]
         worst = max(kept[case] for case in candidates)
         last = [case for case in candidates if kept[case] == worst][-1]
         del kept[last]
@@ -40,9 +42,7 @@ def within(
         )
     ranks = {case: cells[case] for case in dropped}
     skips = [
-        Skip(
-            case, f"dropped to stay within --budget {budget_s / 60:g}m (priority {ranks[case]} in the suite)"
-        )
+        Skip(case, f"{DROPPED} {budget_s / 60:g}m (priority {ranks[case]} in the suite)")
         for case in cells
         if case in ranks
     ]
@@ -52,6 +52,12 @@ def within(
 def _needed(case: Case, kept: dict[Case, int]) -> bool:
     """Tell whether the case is a baseline that another one is still compared with."""
     return case.role == "fp32" and any(other.role != "fp32" and _is_baseline(case, other) for other in kept)
+
+
+def _lost(case: Case, kept: dict[Case, int], all_cells: dict[Case, int]) -> bool:
+    """Tell whether everything that was to be compared with this baseline has been dropped."""
+    had = any(other.role != "fp32" and _is_baseline(case, other) for other in all_cells)
+    return had and not _needed(case, kept)
 
 
 def _is_baseline(case: Case, of: Case) -> bool:

@@ -79,7 +79,7 @@ def place_data(named: str) -> None:
     Raises:
         BadParameter: it is not of that form, or the data set is made and read from no file.
         UnknownName: there is no such data set.
-        BadFile: there is nothing at the path.
+        BadFile: there is nothing at the path, or not the data set's files.
     """
     name, _, path = named.partition("=")
     if not name or not path:
@@ -93,6 +93,7 @@ def place_data(named: str) -> None:
     if not Path(path).expanduser().exists():
         raise BadFile(f"--data {named}: there is no {path}", fix="name the folder that holds the data set")
     os.environ[data_variable(name)] = str(Path(path).expanduser().absolute())
+    DATASETS[name]().content()  # looked at now: a wrong folder is no reason to skip every cell
 
 
 @contextmanager

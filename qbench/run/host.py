@@ -30,7 +30,7 @@ def host_name() -> str:
     return re.sub(r"[^a-z0-9]+", "-", platform.node().lower()).strip("-") or "host"
 
 
-def new_session(suite: str, profile: str, command: str) -> Session:
+def new_session(suite: str, profile: str, command: str, narrowed: str = "") -> Session:
     """Describe this machine and this code, now."""
     commit, dirty = code_commit()
     return Session(
@@ -44,6 +44,7 @@ def new_session(suite: str, profile: str, command: str) -> Session:
         dirty=dirty,
         started_utc=now_utc(),
         command=command,
+        narrowed=narrowed,
     )
 
 

@@ -50,5 +50,6 @@ def _check_together(model: OnnxFile, inputs: Path) -> None:
             raise BadFile(
                 f"{inputs}: {spec.name} is {given.dtype} of shape {found}; "
                 f"{model.path} takes {spec.dtype} {wanted}",
-                fix=f"save {spec.dtype} samples of shape {wanted}, N being their number",
+                fix=f"save {spec.dtype} samples of shape {'x'.join(['N', *wanted.split('x')[1:]])}, N being "
+                "their number: 200 or more, whatever batch the network takes",
             )

@@ -30,6 +30,12 @@ class Selection:
     budget_s: float | None = None
     energy: bool = False  # measure it whatever the profile says, where there is a meter
 
+    def __str__(self) -> str:
+        """Write what is left of the suite; nothing where that is all of it."""
+        parts = {"models": self.models, "techniques": self.techniques, "engines": self.backends}
+        told = [f"{what} {', '.join(names)}" for what, names in parts.items() if names]
+        return "; ".join([*told, *([f"a budget of {self.budget_s:g} s"] if self.budget_s else [])])
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -44,6 +50,7 @@ class Plan:
     missing: tuple[Missing, ...] = ()
     left_out: int = 0  # cells that the suite ranks beyond this profile
     energy: bool = False  # measure it too, where the cell's device has a meter
+    narrowed: str = ""  # what the command line left of the suite; "": all of it
 
     @property
     def groups(self) -> dict[tuple[str, str], list[Case]]:
@@ -129,6 +136,7 @@ def make_plan(suite: Suite, profile: Profile, reached: Reached, selection: Selec
         reached.missing,
         matrix.left_out,
         selection.energy or profile.energy,
+        str(selection),
     )
     if selection.budget_s is not None:
         spare_s = selection.budget_s - energy_s(len(plan.metered))

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from qbench.cases import Case
 from qbench.errors import CannotWrite, NotAvailable, UnknownName
 from qbench.folders import cache_folder, without_folders
 from qbench.run.executor import Executor, Tally, Watcher
@@ -41,7 +42,8 @@ def execute(
     path = earlier.path if earlier else out / host_name() / f"{now_utc()[:10]}-{plan.suite.name}.jsonl"
     with device_lock(), Store(path) as store, workers() as servers:
         typed = without_folders(command)
-        session = earlier.session if earlier else new_session(plan.suite.name, plan.profile.name, typed)
+        name, profile = plan.suite.name, plan.profile.name
+        session = earlier.session if earlier else new_session(name, profile, typed, plan.narrowed)
         if not earlier:
             store.append(session)
         executor = Executor(plan, store, session.id, servers, watcher, limits, seed=int(session.id, 16))
@@ -54,7 +56,8 @@ def last_run(out: Path, plan: Plan) -> Run:
     """Return the newest session of this suite and profile that was begun on this host.
 
     Raises:
-        UnknownName: there is none, or the newest was made by another machine, other libraries or other code.
+        UnknownName: there is none, or the newest was made by another machine, other libraries or other code,
+            or is a run of other cells.
     """
     wanted = (plan.suite.name, plan.profile.name, host_name())
     runs = [
@@ -74,7 +77,22 @@ def last_run(out: Path, plan: Plan) -> Run:
                 f"the last {plan.profile.name} run of {plan.suite.name} has other {what} than there are now",
                 fix="leave --resume out: results of two states are not mixed in one run",
             )
+    if _other_cells(runs[-1], {*plan.cells, *(skip.case for skip in plan.skips)}):
+        raise UnknownName(
+            f"the last {plan.profile.name} run of {plan.suite.name} was one of other cells "
+            f"(narrowed to {newest.narrowed or 'nothing: the whole suite'})",
+            fix="give --resume with the options of that run, or leave it out: rounds taken at other times "
+            "are no rounds of one run",
+        )
     return runs[-1]
+
+
+def _other_cells(run: Run, wanted: set[Case]) -> bool:
+    """Tell whether the run was one of other cells; one that ended while it wrote its plan may lack some."""
+    steps = [record.step for record in run.records]
+    planned = {step.subject for step in steps if step.kind == "plan" and isinstance(step.subject, Case)}
+    begun = any(step.kind != "plan" for step in steps)
+    return bool(planned - wanted) or (begun and bool(wanted - planned))
 
 
 @contextmanager

@@ -99,3 +99,15 @@ def test_external_data_belongs_to_the_file_whatever_it_is_called(tmp_path):
     how = {"save_as_external_data": True, "location": "weights.bin", "size_threshold": 0}
     path = a_file(tmp_path / "model.onnx", ["n", 64], **how)
     assert onnx_files(path) == [path, Path(tmp_path / "weights.bin")]
+
+
+def test_an_exported_file_tells_nothing_of_the_machine_that_made_it(in_format):
+    """The exporter notes a stack trace with every node: files and folders of whoever exported."""
+    import onnx
+
+    path = in_format("onnx").path
+    model = onnx.load(path)
+    assert not any(node.metadata_props or node.doc_string for node in model.graph.node)
+    content = path.read_bytes()
+    for told in (b"site-packages", b".py", b"stack_trace"):
+        assert told not in content

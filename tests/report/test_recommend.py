@@ -144,6 +144,7 @@ def test_an_unstable_gain_wins_only_where_its_worst_round_wins_by_more_than_the_
         assert found.kind == kind
         told = found.sure if kind == "technique" else found.rejected[0][1]
         assert "varied by" in told
+        assert ("its worst round does not beat float by more than that" in told) == (kind == "float")
     assert "faster in every round" not in found.sure
 
 

@@ -76,7 +76,7 @@ def test_answers_are_paired_one_by_one(tmp_path):
     assert (found.text, found.tone, found.sub) == ("−2.00 pp", "bad", "−2.89 to −1.11 pp")
     assert any("20 answers went wrong and 0 right" in note for note in table.notes)
     same, _ = row_of(compare_runs(a, a), "static int8")
-    assert (same["accuracy, B - A"].text, same["size, B / A"].text) == ("no flip", "same")
+    assert (same["accuracy, B - A"].text, same["size, B - A"].text) == ("no flip", "same")
 
 
 def test_other_data_is_not_compared(tmp_path):
@@ -90,7 +90,17 @@ def test_other_data_is_not_compared(tmp_path):
 def test_sizes_are_compared_to_the_byte(tmp_path):
     a, b = run_of(tmp_path / "a", (0.005,) * 3), run_of(tmp_path / "b", (0.005,) * 3, size=260_001)
     row, _ = row_of(compare_runs(a, b), "static int8")
-    assert (row["size, B / A"].text, row["size, B / A"].tone) == ("+1 B", "bad")
+    assert (row["size, B - A"].text, row["size, B - A"].tone) == ("+1 B", "neutral")
+
+
+def test_a_file_that_differs_by_a_few_names_is_painted_neither_way(tmp_path):
+    seconds = (0.005, 0.0051, 0.0049)
+    before = run_of(tmp_path / "a", seconds, size=1_000_000)
+    for size, tone in ((1_005_000, "neutral"), (1_020_000, "bad"), (980_000, "good")):
+        now = run_of(tmp_path / f"b{size}", seconds, size=size)
+        row, _ = row_of(compare_runs(before, now), "static int8")
+        assert row["size, B - A"].tone == tone
+        assert row["size, B - A"].text == f"{size - 1_000_000:+,} B"
 
 
 def test_what_only_one_has_says_why(tmp_path):

@@ -168,6 +168,23 @@ def test_the_lowest_ranked_is_dropped_first_then_what_stands_last_and_the_baseli
     assert least.estimate_s <= smaller.estimate_s - 1
 
 
+def test_a_baseline_goes_with_the_last_that_was_compared_with_it(inside):
+    """Batch 8 of fp32 tells nothing where int8 at batch 8 was dropped."""
+    more = '[[scenario]]\nbatch = 8\ntechniques = ["int8"]\npriority = 2\n'
+    inside.suite("all", {"int8": '[{ use = "fake_int8" }]'}, more=more)
+    whole = inside.plan("all", STANDARD)
+    assert [(c.technique, c.scenario.batch) for c in whole.cells] == [
+        ("fp32", 1), ("fp32", 8), ("int8", 1), ("int8", 8),
+    ]  # fmt: skip
+    less = inside.plan("all", STANDARD, selection=Selection(budget_s=whole.estimate_s - 1))
+    assert [(c.technique, c.scenario.batch) for c in less.cells] in (
+        [("fp32", 1), ("int8", 1)],
+        [("fp32", 1), ("fp32", 8), ("int8", 1)][:2] + [("int8", 1)],
+    )
+    smaller = inside.plan("all", STANDARD, selection=Selection(budget_s=less.estimate_s - 1))
+    assert [(c.technique, c.scenario.batch) for c in smaller.cells] == [("fp32", 1), ("int8", 1)]
+
+
 def test_a_budget_that_nothing_fits_into_says_what_would(inside):
     inside.suite("all", TWO)
     with pytest.raises(BadParameter, match=r"--budget 1s: nothing fits; .*\n.*write --budget 1m"):

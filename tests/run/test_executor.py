@@ -16,6 +16,7 @@ from qbench.errors import CannotWrite, NotAvailable, UnknownName
 from qbench.formats import cache
 from qbench.records import Failed, Measured
 from qbench.run.host import new_session
+from qbench.run.plan import Selection
 from qbench.run.protocol import Limits
 from qbench.run.session import device_lock, execute, last_run
 from qbench.store import Store
@@ -229,6 +230,18 @@ def test_resume_without_a_run_to_resume_says_so(inside):
     inside.suite("never", HONEST)
     with pytest.raises(UnknownName, match=r"nothing to resume: .* holds no quick run of never"):
         inside.execute("never", resume=True)
+
+
+def test_a_run_of_other_cells_is_not_gone_on_with(inside):
+    """Its rounds would lie minutes apart, and its ratios would pair them."""
+    inside.suite("narrow", HONEST | {"half": '[{ use = "fake_int8", speedup = 0.5 }]'})
+    whole = inside.plan("narrow")
+    part = inside.plan("narrow", selection=Selection(techniques=("int8",)))
+    out = inside.root / "results"
+    execute(part, out, Nobody(), Limits(), command="test", resume=False)
+    with pytest.raises(UnknownName, match=r"was one of other cells \(narrowed to techniques int8\)"):
+        last_run(out, whole)
+    assert last_run(out, part).session.narrowed == "techniques int8"
 
 
 def test_a_clock_that_was_set_back_does_not_make_resume_take_the_older_run(inside):

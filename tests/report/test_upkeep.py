@@ -1,0 +1,63 @@
+"""Money, carbon and battery from metered joules, by hand; and nothing from anything else."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import example_run as example
+import pytest
+from example_run import Builder, correct
+
+from qbench.hardware import Fact
+from qbench.report import upkeep
+from qbench.report.figures import FIGURES, Absent
+from qbench.report.select import select
+from qbench.report.upkeep import CARBON, PRICE
+
+
+def cell_with(tmp_path, *joules):
+    build = Builder(tmp_path)
+    build.whole(example.FP32, correct(10), (0.01,) * 3)
+    for k, value in enumerate(joules):
+        build.measured("energy", example.FP32, k, energy=value, power=30.0, idle_power=10.0)
+    return select(build.run())[0]
+
+
+def test_a_million_examples_of_36_mj_are_ten_watt_hours():
+    """0.036 J a million times are 36 kJ, a hundredth of a kilowatt-hour."""
+    assert 0.036 * 1e6 / 3.6e6 == 0.01
+
+
+def test_cost_and_carbon_are_the_energy_times_a_sourced_factor(tmp_path):
+    figures = cell_with(tmp_path, *[0.036] * 5).figures
+    assert figures["energy"].value == 0.036
+    assert figures["energy"].n == 5
+    assert figures["cost_per_million"].value == pytest.approx(0.01 * PRICE.per_kwh)
+    assert figures["carbon_per_million"].value == pytest.approx(0.01 * CARBON.per_kwh)
+    assert str(figures["carbon_per_million"]) == "4.36 g"
+    for name, factor in (("cost_per_million", PRICE), ("carbon_per_million", CARBON)):
+        assert f"{factor.per_kwh:g}" in FIGURES[name].means  # the page says which factor, and whose
+
+
+def test_the_interval_of_energy_goes_along(tmp_path):
+    figures = cell_with(tmp_path, 0.030, 0.036, 0.040).figures
+    assert figures["energy"].low == 0.030
+    assert figures["cost_per_million"].low == pytest.approx(0.030 * 1e6 / 3.6e6 * PRICE.per_kwh)
+    assert figures["cost_per_million"].high == pytest.approx(0.040 * 1e6 / 3.6e6 * PRICE.per_kwh)
+
+
+def test_without_a_meter_there_is_no_money_and_no_carbon(tmp_path):
+    figures = cell_with(tmp_path).figures
+    for name in ("energy", "cost_per_million", "carbon_per_million", "examples_per_charge"):
+        assert isinstance(figures[name], Absent)
+        assert figures[name].reason == "no counter on this host"
+
+
+def test_a_battery_of_36_kj_answers_a_million_examples_of_36_mj(tmp_path, monkeypatch):
+    assert "no battery" in cell_with(tmp_path / "none", 0.036).figures["examples_per_charge"].reason
+    battery = Fact("battery", 36_000.0, "J", "a test")
+    monkeypatch.setattr(upkeep, "load_profiles", lambda name: [SimpleNamespace(name=name, fact=[battery])])
+    hardware = replace(example.FP32, deployment=replace(example.FP32.deployment, hardware="phone"))
+    build = Builder(tmp_path)
+    build.whole(hardware, correct(10), (0.01,) * 3)
+    build.measured("energy", hardware, 0, energy=0.036, power=30.0, idle_power=10.0)
+    assert select(build.run())[0].figures["examples_per_charge"].value == pytest.approx(1e6)
