@@ -13,6 +13,7 @@ from typing import Literal
 
 Param = bool | int | float | str
 Split = Literal["train", "calibration", "selection", "test"]
+SGEMM, COPY = "sgemm-384-one-thread", "copy-128-MiB-all-threads"  # the fixed kernels
 AGAIN = "fp32 again"  # the technique's name of a float file that is measured against itself
 SEED = ", calibration seed "  # in a technique's name: scored with further calibration data
 
@@ -177,7 +178,7 @@ class Anchor:
     """The fixed kernel that no code under test can change; it tells a slow machine from a slow library."""
 
     device: str
-    kernel: str = "sgemm-384-one-thread"
+    kernel: str = SGEMM
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import isfinite
@@ -53,6 +54,7 @@ class HardwareProfile:
     kernels: list[str] = field(default_factory=list)  # number formats that the device itself multiplies in
     fact: list[Fact] = field(default_factory=list)
     emulated: bool = False
+    family: str = ""  # a word that means all profiles of this kind: `--hw arm`
     prefix: list[str] = field(default_factory=list)  # a command in front of the worker
     counter: list[str] = field(default_factory=list)  # the same, counting instructions into {out}
     threads: int = 0  # 0: all that the device has
@@ -76,7 +78,7 @@ def load_profiles(wanted: str, here: Machine | None = None) -> list[HardwareProf
     """Return the profiles for `--hw all` or `--hw cpu,raspberry-pi-4`.
 
     A device's word (`cpu`, `cuda`) means the one profile that fits the device of this machine, or the
-    general one where none does, so that the reason can be told; `arm` means the emulated ones.
+    general one where none does, so that the reason can be told; a family (`arm`) means all of its own.
 
     Raises:
         UnknownName: no profile and no device of that name.
@@ -138,8 +140,11 @@ def figures(profile: HardwareProfile, here: Machine) -> list[Fact]:
 
 
 def in_front(words: list[str], out: Path | None = None) -> list[str]:
-    """Return a `prefix` or a `counter` as a command: {cache} and {out} are paths now."""
-    filled = [word.replace("{cache}", str(cache_folder())) for word in words]
+    """Return a `prefix` or a `counter` as a command: {cache}, {python} and {out} are paths now."""
+    paths = {"{cache}": str(cache_folder()), "{python}": sys.executable}
+    filled = list(words)
+    for name, path in paths.items():
+        filled = [word.replace(name, path) for word in filled]
     return [word.replace("{out}", str(out)) for word in filled] if out else filled
 
 
@@ -151,11 +156,12 @@ def _meant(word: str, known: dict[str, Path], here: Machine | None) -> list[Hard
     if own is not None and not (own.recognise and own.recognise.otherwise and own.name == own.device):
         return [own]
     every = _all()
-    if word == "arm":
-        return [profile for profile in every if profile.emulated]
+    family = [profile for profile in every if profile.family == word]
+    if family:
+        return family
     same = [profile for profile in every if profile.device == word and not profile.prefix]
     if not same:
-        words = sorted({profile.device for profile in every} | {"all", "arm", *known})
+        words = sorted({word for p in every for word in (p.device, p.family) if word} | {"all", *known})
         raise UnknownName(f"no hardware profile is called {word!r}", fix=did_you_mean(word, words))
     fits = recognised(word, here or machine())
     general = [profile for profile in same if profile.recognise and profile.recognise.otherwise]
@@ -222,7 +228,7 @@ def _attached(profile: HardwareProfile, arm_device: Path | None) -> Standing:
         return Standing("missing", "no emulated ARM set up: run tools/setup_arm.sh")
     if layout != 1 or not shutil.which(program):
         return Standing("missing", "the emulated ARM is of another version: run tools/setup_arm.sh again")
-    if not set(cores) & set(command[1:]):
+    if profile.family == "arm" and not set(cores) & set(command[1:]):
         return Standing("missing", f"the emulated ARM here can be {', '.join(cores)}, not {command[1]}")
     number = re.search(r"(\d+)\.(\d+)", version)
     if not number or (int(number[1]), int(number[2])) < OLDEST_EMULATOR:

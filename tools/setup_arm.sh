@@ -200,7 +200,8 @@ chmod 755 "$new"
 mkdir -p "$new/shown" "$new/root" "$new/host"
 cp "$here/cpus" "$new/cpus"
 cp "$here/run.sh" "$new/run"
-chmod 755 "$new/run"
+cp "$here/run_x86.sh" "$new/run-x86"
+chmod 755 "$new/run" "$new/run-x86"
 [ -z "${QBENCH_QEMU:-}" ] || command -v "$QBENCH_QEMU" >"$new/qemu"
 
 install_wheels &

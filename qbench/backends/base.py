@@ -94,6 +94,10 @@ class Session(abc.ABC):
     def clock_ns(self) -> Callable[[], int]:
         """Return the clock to time calls with; the real one everywhere but in the fake engine."""
 
+    def device_peak_bytes(self) -> int | None:
+        """Return the peak of the engine's allocator on a device with memory of its own, else None."""
+        return None
+
     def spend(self, time_ns: float) -> None:
         """Let this much time go by on that clock, busily."""
         until = time.perf_counter_ns() + time_ns

@@ -58,15 +58,19 @@ class FakeSession(Session):
     """Answers as the file says, on a clock that moves only when it is called."""
 
     def __init__(self, behaviour: dict[str, Any]) -> None:
-        """Keep the file's words: `accuracy`, `latency_s`, `sleep_s`, `low_bit`, `other`, `misbehaves`."""
+        """Keep the file's words.
+
+        `accuracy`, `latency_s`, `sleep_s`, `loaded_bytes`, `called_bytes`, `low_bit`, `other`, `misbehaves`.
+        """
         self._behaviour = behaviour
         self._now_ns = 0
-        self._kept: list[np.ndarray] = []
+        self._kept = [np.ones(behaviour.get("loaded_bytes", 0), np.uint8)]
 
     def run(self, inputs: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
         """Answer; every k-th row wrongly, so that the asked share is right."""
         self._now_ns += round(self._behaviour["latency_s"] * 1e9)
         time.sleep(self._behaviour.get("sleep_s", 0))
+        _ = np.ones(self._behaviour.get("called_bytes", 0), np.uint8)  # gone when the call ends
         rows = next(iter(inputs.values())).astype(np.float32)
         misbehaves = self._behaviour.get("misbehaves")
         if misbehaves == "crash":

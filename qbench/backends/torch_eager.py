@@ -120,6 +120,10 @@ class TorchSession(Session):
         )
         return KernelProof(low, other, evidence)
 
+    def device_peak_bytes(self) -> int | None:
+        """Return what CUDA's caching allocator held at most; None on the CPU."""
+        return int(self._torch.cuda.max_memory_allocated()) if self._device.startswith("cuda") else None
+
     @property
     def clock_ns(self) -> Callable[[], int]:
         """Return the real clock."""

@@ -98,3 +98,26 @@ def _sessions(plan: Plan, out: Path, count: int) -> list[Run]:
             finished = execute(plan, out, watcher, Limits(), command=command, resume=False)
         runs.append(finished.run)
     return runs
+
+
+@app.command()
+def probe(
+    hw: Hardware = "cpu",
+    profile: Thoroughness = "quick",
+    backend: Backends = None,
+    out: Out = Path("results"),
+) -> None:
+    """Measure what this device can sustain: products per number format and engine, and bytes copied."""
+    from dataclasses import replace
+
+    from qbench.cases import COPY
+    from qbench.gate.tell import tell_limits
+    from qbench.report.limits import FILE, PROBE, limits_of, write_limits
+
+    plan = plan_of(PROBE, hw, profile, selection_of(None, None, backend))
+    (run,) = _sessions(replace(plan, kernels=(*plan.kernels, COPY)), out, 1)
+    limits = limits_of(run)
+    written = run.path.parent / FILE
+    write_limits(limits, written)
+    tell_limits(limits, console())
+    console().print(f"results  {run.path}\nlimits   {written}", highlight=False)

@@ -64,6 +64,12 @@ def prove(artifact: Artifact) -> Proof:
             Measurement("covered_macs", (sum(weight.macs or 0 for weight in covered),)),
             Measurement("model_macs", (sum(weight.macs or 0 for weight in weights),)),
         ]
+    moved = [weight.moved for weight in weights if weight.multiplied]
+    if None in moved or not moved:
+        reason = "the shapes around its products are not known before it runs"
+        withheld += (Withheld("moved_activations", reason),)
+    else:
+        measurements.append(Measurement("moved_activations", (sum(filter(None, moved)),)))
     kinds = Counter((weight.operator, weight.bits) for weight in weights)
     evidence = tuple(
         Evidence(f"{operator} with {width}-bit weights", str(count))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from qbench.gate.noise import FEWEST, Floor
 from qbench.gate.power import MEAN_LIMIT, Found
+from qbench.report.limits import Limits, ordered
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,3 +71,18 @@ def _table(*heads: str) -> Table:
     for head in heads:
         table.add_column(head, overflow="fold")
     return table
+
+
+def tell_limits(limits: Limits, told: Console) -> None:
+    """Print what every engine sustained in every number format, and the rate of copying."""
+    table = _table("engine", "format", "products", "over fp32", "by")
+    floats = {peak.engine: peak.macs_per_s for peak in limits.peaks if peak.format == "fp32"}
+    for peak in ordered(limits.peaks):
+        over = f"{peak.macs_per_s / floats[peak.engine]:.2f}x" if peak.engine in floats else "no fp32"
+        rate = f"{peak.macs_per_s / 1e9:,.3g} G/s"
+        table.add_row(peak.engine, peak.format, rate, over, peak.technique)
+    told.print("\n[bold]Multiply-accumulates a second that this device sustains[/]")
+    told.print(table)
+    if limits.copy_bytes_per_s:
+        rate = f"{limits.copy_bytes_per_s / 1e9:.3g} GB/s"
+        told.print(f"bytes read and written while copying: {rate}", highlight=False)

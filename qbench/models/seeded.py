@@ -11,6 +11,7 @@ from qbench.cases import Choice, Float
 from qbench.data import noise
 from qbench.data.base import preprocess
 from qbench.models.base import MODELS, Model
+from qbench.models.zoo.matmul import MatmulShape
 from qbench.models.zoo.networks import Shape, source_digest
 from qbench.models.zoo.resnet import ResNetShape
 
@@ -93,6 +94,11 @@ for seeded_model in (
         # transformers.ResNetConfig for ResNet-18; 1.8 billion multiply-adds an image.
         ResNetShape(64, (64, 128, 256, 512), (2, 2, 2, 2), num_labels=1_000, side=224),
         "residual network of the size of ResNet-18, 224x224, random weights: for its speed alone",
+    ),
+    SeededModel(
+        "matmul-1024",
+        MatmulShape(1_024, 8, side=32),
+        "eight products by matrices of a thousand square: what `qbench probe` measures a device with",
     ),
 ):
     MODELS.register(seeded_model.name)(seeded_model)

@@ -36,8 +36,17 @@ def exported_weights(path: Path | None) -> list[Weight]:
             size = sum(each.numel() * each.element_size() for each in found.values())
             macs = _exported_macs(operator, node, operand)
             bits = 8 * tensor.element_size()
-            weights.append(Weight(name, operator, tensor.numel(), bits, size, macs, max(tensor.shape)))
+            moved = _moved(node, operand, added)
+            weights.append(Weight(name, operator, tensor.numel(), bits, size, macs, max(tensor.shape), moved))
     return weights
+
+
+def _moved(node: Any, operand: Any, added: Any) -> int | None:
+    """Count the activations that a product reads and writes for a batch of one."""
+    read = [each for each in node.all_input_nodes if each is not operand and each is not added]
+    if not read:
+        return None
+    return prod(sizes_for_one(read[0])) + prod(sizes_for_one(node))
 
 
 def exported_products(path: Path | None) -> int:

@@ -207,8 +207,18 @@ def _weights_of(operator: Any, known: set[str]) -> Iterator[Weight]:
             sum(each.get_byte_size() for each in whole.values()),
             macs,
             max(constant.shape, default=1),
+            _moved(operator, position) if multiplies else 0,
             multiplied=multiplies,
         )
+
+
+def _moved(operator: Any, position: int) -> int | None:
+    """Count the activations that a product reads and writes for a batch of one."""
+    other = operator.input_value(1 if position == 0 else 0).get_partial_shape()
+    out = operator.output(0).get_partial_shape()
+    if operator.get_type_name().endswith(("Sequence", "Cell")) or not (other.is_static and out.is_static):
+        return None
+    return prod(int(size) for size in other.to_shape()) + prod(int(size) for size in out.to_shape())
 
 
 def _behind(node: Any) -> Behind:

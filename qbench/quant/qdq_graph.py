@@ -54,6 +54,7 @@ class Weight:
     stored_bytes: int  # codes, scales and zero points
     macs: int | None = None  # of one inference, a free batch being one; None where it cannot be known
     channels: int = 0  # its longest axis: a scale for every channel cannot be more
+    moved: int | None = None  # activations that it reads and writes for one inference; None: not known
     multiplied: bool = True  # False: a table that is looked up or added, or an operator unknown to us
 
     @property
@@ -198,8 +199,17 @@ def _weights_of(node: Any, graph: OnnxGraph) -> Iterator[Weight]:
             facts = {a.name: a.i for a in node.attribute}
             bits, elements = facts["bits"], facts["K"] * facts["N"]
         size = sum(_tensor_bytes(tensor) for tensor in [*alike, *others, *sides.values()])
-        macs = _macs(node, position, graph.shapes)
-        yield Weight(name, node.op_type, elements, bits, size, macs, max(largest.dims, default=1))
+        macs, moved = _macs(node, position, graph.shapes), _moved(node, position, graph.shapes)
+        yield Weight(name, node.op_type, elements, bits, size, macs, max(largest.dims, default=1), moved)
+
+
+def _moved(node: Any, position: int, shapes: dict[str, list[int]]) -> int | None:
+    """Count the activations that a product reads and writes for a batch of one."""
+    other = node.input[1 if position == 0 else 0]
+    read, written = shapes.get(other), shapes.get(node.output[0])
+    if node.op_type in RECURRENT or not read or not written or 0 in [*read, *written]:
+        return None
+    return prod(read) + prod(written)
 
 
 def _named(node: Any, positions: tuple[int, ...]) -> list[str]:

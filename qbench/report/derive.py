@@ -26,6 +26,10 @@ PLAIN: tuple[tuple[str, Unit, str], ...] = (
     ("load_time", "s", "deploy"),
     ("first_inference", "s", "deploy"),
     ("peak_memory", "B", "deploy"),
+    ("preprocess_time", "s", "deploy"),
+    ("postprocess_time", "s", "deploy"),
+    ("load_memory", "B", "deploy"),
+    ("device_memory", "B", "deploy"),
     ("engine_memory", "B", "deploy"),
 )
 COUNTED = frozenset({"file_size", "compressed_size", "low_bit_kernels", "other_kernels"})
@@ -49,8 +53,10 @@ def own_figures(entry: Joined) -> dict[str, Value]:
     figures["coverage"] = _share(entry, "covered_float", "model_float", "share")
     figures["coverage_macs"] = _share(entry, "covered_macs", "model_macs", "share")
     figures["native_agreement"] = _bits(entry, "native_agreement")
+    figures |= speed_figures(entry)
+    figures["outside_share"] = _outside(figures)
     costs = cost_figures(entry)
-    return figures | speed_figures(entry) | costs | upkeep(entry, costs["energy"])
+    return figures | costs | upkeep(entry, costs["energy"])
 
 
 def _line(entry: Joined, step: str) -> Line | None:
@@ -113,3 +119,17 @@ def _share(entry: Joined, over: str, under: str, unit: Unit) -> Value:
     if whole <= 0:
         return Absent("no weight is covered, so there is nothing to compare")
     return Figure(median(top[0].samples) / whole, unit, 1, "file", (top[1],))
+
+
+def _outside(figures: dict[str, Value]) -> Value:
+    """Return the share of a whole request that is spent before and after the network: no bits shorten it."""
+    before, after, call = (figures[name] for name in ("preprocess_time", "postprocess_time", "latency"))
+    for value in (call, before, after):
+        if isinstance(value, Absent):
+            return value
+    assert isinstance(before, Figure)
+    assert isinstance(after, Figure)
+    assert isinstance(call, Figure)
+    around = before.value + after.value
+    share, lines = around / (around + call.value), call.lines + before.lines
+    return Figure(share, "share", call.n, "rounds", lines, "whole")

@@ -8,6 +8,7 @@ from qbench.records import Session, find
 from qbench.report.cell import Cell
 from qbench.report.figures import FIGURES, SPREAD_WORDS, Absent, Figure
 from qbench.report.recommend import Recommendation
+from qbench.report.roofline import bound_by
 from qbench.report.tables import DASH, Column, Entry, Table, titled
 from qbench.stats import coefficient_of_variation, median
 from qbench.store import Run
@@ -41,6 +42,8 @@ def detail_table(cell: Cell) -> Table:
             )
         )
     none = Entry(DASH, "absent")
+    if held := bound_by(cell.figures):
+        rows.append((Entry("held back by"), none, Entry(held), none, none))
     for reason, names in absent.items():
         rows.append((Entry(", ".join(names)), none, Entry(reason, "absent"), none, none))
     heads = ("figure", "value", "interval, or why there is none", "n", "lines")

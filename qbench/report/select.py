@@ -11,7 +11,9 @@ from qbench.report.compare import Judgement, compared_figures, own_ratio, withou
 from qbench.report.derive import own_figures
 from qbench.report.figures import FIGURES, Absent, Figure, Value
 from qbench.report.join import Joined, first_line, join, why_missing
+from qbench.report.limits import limits_beside
 from qbench.report.ratio import over_float
+from qbench.report.roofline import roofline
 from qbench.report.seeds import over_seeds
 from qbench.report.speed import not_timed
 from qbench.report.steadiness import unstable
@@ -27,6 +29,9 @@ def select(run: Run) -> tuple[Cell, ...]:
     entries = join(run)
     own = [own_figures(entry) for entry in entries]
     bases = [_baseline_of(entry, entries) for entry in entries]
+    limits = limits_beside(run.path, run.session.host)
+    for entry, figures in zip(entries, own, strict=True):
+        figures |= roofline(entry, figures, limits)
     cells = [_cell(i, entries, own, bases[i], run.session.profile) for i in range(len(entries))]
     groups = dict.fromkeys(cell.group for cell in cells if cell.group)
     best = {group: _fastest(_floats(group, cells), cells) for group in groups}

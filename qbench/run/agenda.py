@@ -51,7 +51,8 @@ def one_round(plan: Plan, number: int, order: random.Random) -> list[Step]:
     """Return one round of every group: all its cells and the anchor, in a new random order."""
     steps: list[Step] = []
     for (_, device), cells in plan.groups.items():
-        group = [Step("time", case, number) for case in cells] + [Step("anchor", Anchor(device), number)]
+        group = [Step("time", case, number) for case in cells]
+        group += [Step("anchor", Anchor(device, kernel), number) for kernel in plan.kernels]
         order.shuffle(group)
         steps += group
     return list(dict.fromkeys(steps))

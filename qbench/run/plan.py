@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from qbench.backends.base import BACKENDS
-from qbench.cases import SEED, Case, Choice
+from qbench.cases import SEED, SGEMM, Case, Choice
 from qbench.errors import BadSuite
 from qbench.meters.base import best_meter
 from qbench.profile import Profile
@@ -51,6 +51,7 @@ class Plan:
     left_out: int = 0  # cells that the suite ranks beyond this profile
     energy: bool = False  # measure it too, where the cell's device has a meter
     narrowed: str = ""  # what the command line left of the suite; "": all of it
+    kernels: tuple[str, ...] = (SGEMM,)  # fixed ones that are timed in every round
 
     @property
     def groups(self) -> dict[tuple[str, str], list[Case]]:

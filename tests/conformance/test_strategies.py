@@ -257,7 +257,7 @@ def a_case(state):
 )
 def test_a_simulated_network_is_scored_and_never_timed(state, never):
     case = a_case(state)
-    executor = Executor(SimpleNamespace(cells=()), None, "", None, None, None)
+    executor = Executor(SimpleNamespace(cells=(), metered=()), None, "", None, None, None)
     before = Step("data", case.evaluation), Step("prepare", case.deployment.artifact), Step("score", case)
     executor._outcomes = {step.key: Measured(()) for step in before}
     assert not executor._pointless(Step("score", case))

@@ -1,19 +1,34 @@
 import os
 
 import numpy as np
+import pytest
 
+from qbench.cases import COPY, SGEMM
+from qbench.measure import anchor
 from qbench.measure.anchor import anchor_call
 from qbench.measure.witness import Witness
 from qbench.metrics import CATALOGUE
+from qbench.report import limits
 
 
 def test_the_anchor_computes_the_same_every_time():
-    first, again = anchor_call(), anchor_call()
+    first, again = anchor_call(SGEMM), anchor_call(SGEMM)
     wanted = first().copy()
     np.testing.assert_array_equal(first(), wanted)
     np.testing.assert_array_equal(again(), wanted)
     assert np.isfinite(wanted).all()
     assert wanted.any()
+
+
+def test_the_copying_kernel_copies_as_much_as_the_report_divides_by(monkeypatch):
+    """On a small scale: what is read and what is written, added up over the threads."""
+    assert limits.COPIED_BYTES == 2 * anchor.COPIED_BYTES
+    copied = []
+    monkeypatch.setattr(np, "copyto", lambda target, source: copied.append((target.nbytes, source.nbytes)))
+    monkeypatch.setattr(anchor, "COPIED_BYTES", 1 << 20)
+    anchor_call(COPY)()
+    read, written = (sum(sizes) for sizes in zip(*copied, strict=True))
+    assert read == written == pytest.approx(1 << 20, rel=0.01)
 
 
 def test_a_witness_tells_what_happened_since():

@@ -55,7 +55,7 @@ def test_what_is_not_surely_faster_is_not_shipped(tmp_path, seconds):
     found = verdict_on(build)
     assert (found.kind, found.ship.role) == ("float", "fp32")
     assert "flatters" not in found.sure
-    assert "no technique is proven faster" in found.headline
+    assert "no quantized file is proven faster" in found.headline
 
 
 def test_what_is_known_to_lose_accuracy_is_not_shipped(tmp_path):

@@ -13,7 +13,7 @@ BROKEN = (
     "lying", "collapse", "nan", "crash", "hang", "allocate", "empty", "float_kernels", "simulated", "raises",
     "exits", "contradicts",
 )  # fmt: skip
-TECHNIQUES = {"int8": '[{ use = "fake_int8" }]'} | {name: f'[{{ use = "fake_{name}" }}]' for name in BROKEN}
+TECHNIQUES = {name: f'[{{ use = "fake_{name}" }}]' for name in ("int8", "holds", *BROKEN)}
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +69,16 @@ def test_sizes_and_covered_bytes_are_those_of_the_file(run):
 def test_the_first_call_of_a_deployment_is_known_too(run):
     (record,) = of(run, "deploy", "int8")
     assert samples(record, "first_inference") == (0.01,)
+
+
+def test_memory_is_that_of_a_known_allocation(run):
+    """200 MB held from loading on, 100 MB more inside a call; three per cent for what Python takes."""
+    (record,) = of(run, "deploy", "holds")
+    engine, loaded, peak = (samples(record, f"{name}_memory")[0] for name in ("engine", "load", "peak"))
+    assert loaded - engine == pytest.approx(200e6, rel=0.03)
+    assert peak - loaded == pytest.approx(100e6, rel=0.03)
+    withheld = {each.metric: each.reason for each in record.outcome.withheld}
+    assert "no memory of its own" in withheld["device_memory"]
 
 
 # --- every way to go wrong ends as it must ---------------------------------------------------------
@@ -142,13 +152,13 @@ def test_a_failure_keeps_its_traceback_and_the_last_words_of_its_log(run):
 
 def test_only_what_may_be_timed_is_timed(run):
     timed = {record.step.subject.technique for record in run.records if record.step.kind == "time"}
-    assert timed == {"fp32", "int8"}
+    assert timed == {"fp32", "int8", "holds"}
 
 
 def test_no_cell_is_without_an_outcome(run):
     """Every technique has a score, or the failure of what comes before it."""
     prepared = {record.step.subject.way[-1].use.name for record in of(run, "prepare")}
-    assert prepared == {"fake_network", *(f"fake_{name}" for name in ("int8", *BROKEN))}
+    assert prepared == {"fake_network", *(f"fake_{name}" for name in ("int8", "holds", *BROKEN))}
     scored = {record.step.subject.technique for record in of(run, "score")}
     assert scored == {"fp32", *TECHNIQUES} - set(PREPARING)
 

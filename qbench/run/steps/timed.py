@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from qbench.cases import Anchor
 from qbench.measure.anchor import anchor_call
 from qbench.measure.slowdown import slowed
 from qbench.measure.throughput import saturate
@@ -78,11 +79,12 @@ def _saturated(opened: Opened, inputs: dict[str, np.ndarray], request: StepReque
 
 
 def time_anchor(request: StepRequest, trace: Trace) -> Measured:
-    """Time the fixed kernel for a quarter of a window: it is the ruler, not the thing measured."""
+    """Time a fixed kernel for a quarter of a window: it is the ruler, not the thing measured."""
+    assert isinstance(request.step.subject, Anchor)
     trace.stage = "measure"
     start = Witness.now()
     window = time_window(
-        anchor_call(),
+        anchor_call(request.step.subject.kernel),
         clock_ns=time.perf_counter_ns,
         window_s=min(0.25, request.timing.window_s),
         warmup_cap_s=0.25,

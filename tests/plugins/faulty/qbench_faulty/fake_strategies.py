@@ -86,6 +86,14 @@ class Slow(OnFake):
         return {"sleep_s": self.sleep_s}
 
 
+@STRATEGIES.register("fake_holds")
+@dataclass(frozen=True, slots=True)
+class Holds(OnFake):
+    """Holds 200 MB from when it is loaded, and 100 MB more for the time of a call."""
+
+    changes: ClassVar[dict[str, Any]] = IN_INT8 | {"loaded_bytes": 200_000_000, "called_bytes": 100_000_000}
+
+
 @STRATEGIES.register("fake_lying")
 @dataclass(frozen=True, slots=True)
 class Lying(OnFake):
