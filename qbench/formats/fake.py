@@ -20,6 +20,6 @@ def fake_weights(path: Path | None) -> list[Weight]:
     assert path is not None
     stored = json.loads(path.read_text())["weights"]
     return [
-        Weight(f"w{number}", "Fake", elements, bits, elements * bits // 8, elements)
+        Weight(f"w{number}", "Fake", elements, bits, elements * bits // 8, elements, moved=elements)
         for number, (elements, bits) in enumerate(stored)
     ]

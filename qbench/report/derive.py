@@ -6,7 +6,7 @@ from qbench.cases import Float
 from qbench.report.figures import Absent, Figure, Value, figure
 from qbench.report.join import Joined, Line, sought, why_missing
 from qbench.report.speed import cost_figures, not_timed, speed_figures
-from qbench.report.upkeep import upkeep
+from qbench.report.upkeep import estimated, upkeep
 from qbench.stats import Interval, mean_interval, median, share_interval
 from qbench.units import Unit
 
@@ -56,6 +56,7 @@ def own_figures(entry: Joined) -> dict[str, Value]:
     figures |= speed_figures(entry)
     figures["outside_share"] = _outside(figures)
     costs = cost_figures(entry)
+    costs["energy_estimate"] = estimated(entry, figures)
     return figures | costs | upkeep(entry, costs["energy"])
 
 

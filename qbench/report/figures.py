@@ -240,6 +240,13 @@ FIGURES: dict[str, Shown] = {
         ),
         _metric("energy", "energy"),
         _metric("energy_net", "energy, net"),
+        Shown(
+            "energy_estimate",
+            "energy, estimated",
+            "neither",
+            "No measurement: the hardware profile's power figure times the time of an example. It is latency "
+            "in joules; nothing is compared by it.",
+        ),
         _metric("power", "power"),
         _metric("idle_power", "idle power"),
         Shown(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from qbench.errors import QbenchError
 from qbench.hardware import load_profiles
-from qbench.report.figures import Absent, Value
+from qbench.report.figures import Absent, Figure, Value
 from qbench.report.join import Joined
+from qbench.report.ratio import seconds_per_example
 from qbench.units import Unit
 
 J_PER_KWH = 3.6e6
@@ -50,18 +51,40 @@ def upkeep(entry: Joined, energy: Value) -> dict[str, Value]:
     }
 
 
+def estimated(entry: Joined, own: Mapping[str, Value]) -> Value:
+    """Return the profile's power times the time of an example: latency in joules, and no measurement.
+
+    It is shown among a cell's details under its own name; nothing is ranked, plotted or derived from it.
+    """
+    busy = seconds_per_example(entry, own)
+    if isinstance(busy, Absent):
+        return busy
+    power = _fact(entry, "power")
+    if isinstance(power, Absent):
+        return power
+    speed = own[entry.timed]
+    lines = speed.lines if isinstance(speed, Figure) else ()
+    return Figure(power * busy, "J", 1, "estimate from a power figure", lines, "single")
+
+
 def _per_charge(entry: Joined, energy: Value) -> Value:
     if isinstance(energy, Absent):
         return energy
+    battery = _fact(entry, "battery")
+    if isinstance(battery, Absent):
+        return battery
+    return _scaled(energy, "1", lambda joules: battery / joules)
+
+
+def _fact(entry: Joined, what: str) -> float | Absent:
+    """Return a figure that the cell's hardware profile names."""
     name = entry.case.deployment.hardware if entry.case else ""
     try:
         facts = load_profiles(name)[0].fact if name else []
     except (QbenchError, IndexError):
-        return Absent(f"there is no hardware profile {name!r} here to name a battery")
-    battery = next((fact.value for fact in facts if fact.what == "battery"), None)
-    if battery is None:
-        return Absent("this hardware profile names no battery")
-    return _scaled(energy, "1", lambda joules: battery / joules)
+        return Absent(f"there is no hardware profile {name!r} here to name a {what}")
+    found = next((fact.value for fact in facts if fact.what == what), None)
+    return Absent(f"this hardware profile names no {what}") if found is None else found
 
 
 def _scaled(energy: Value, unit: Unit, turn: Callable[[float], float]) -> Value:

@@ -52,6 +52,20 @@ def test_without_a_meter_there_is_no_money_and_no_carbon(tmp_path):
         assert figures[name].reason == "no counter on this host"
 
 
+def test_an_estimate_is_latency_in_joules_and_nothing_is_derived_from_it(tmp_path, monkeypatch):
+    power = Fact("power", 15.0, "W", "a test")
+    monkeypatch.setattr(upkeep, "load_profiles", lambda name: [SimpleNamespace(name=name, fact=[power])])
+    hardware = replace(example.FP32, deployment=replace(example.FP32.deployment, hardware="board"))
+    build = Builder(tmp_path)
+    build.whole(hardware, correct(10), (0.010,) * 3)
+    figures = select(build.run())[0].figures
+    batch = hardware.scenario.batch
+    assert figures["energy_estimate"].value == pytest.approx(15.0 * 0.010 / batch, rel=0.02)
+    assert figures["energy_estimate"].of == "estimate from a power figure"
+    for name in ("energy", "cost_per_million", "carbon_per_million", "examples_per_charge"):
+        assert isinstance(figures[name], Absent)
+
+
 def test_a_battery_of_36_kj_answers_a_million_examples_of_36_mj(tmp_path, monkeypatch):
     assert "no battery" in cell_with(tmp_path / "none", 0.036).figures["examples_per_charge"].reason
     battery = Fact("battery", 36_000.0, "J", "a test")
