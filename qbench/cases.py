@@ -141,6 +141,7 @@ class Deployment:
     streams: int = 1  # callers at once; the threads are shared out among them
     hardware: str = ""  # the hardware profile; "" in records older than these
     reached: Literal["native", "emulated"] = "native"
+    isa: str = ""  # the widest vector instructions that the engine may use; "": all that there are
 
     def differs_in_file_only(self, other: Deployment) -> bool:
         """Tell whether the two are on the same engine, device and options, for one model."""

@@ -15,7 +15,7 @@ DROPPED = "dropped to stay within --budget"  # how the reason of a skip begins t
 #      has a line of its own; instructions are counted
 #   3  a scenario may be slowed down on purpose; processor frequency and temperature are witnesses; a failure
 #      that the suite expects carries its reason; energy has steps of its own; a session says what its suite
-#      was narrowed down to
+#      was narrowed down to; a deployment's vector instructions may be capped
 
 
 @dataclass(frozen=True, slots=True)

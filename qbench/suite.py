@@ -13,6 +13,7 @@ from qbench.errors import BadSuite
 from qbench.registry import did_you_mean
 from qbench.toml_file import find_file, read_toml
 
+CAPS = {"avx2": "avx512f", "avx512": "avx512_vnni"}  # a cap, and the least that it takes away
 STAGES = [
     "",
     "load",
@@ -54,6 +55,7 @@ class SuiteScenario:
     name: Literal["single", "saturated", "counted"] = "single"
     batch: int = 1
     threads: int = 0  # 0: all that the device has
+    isa: str = ""  # cap the engine's vector instructions: avx2, avx512 (without VNNI)
     models: list[str] = field(default_factory=list)  # only these; empty: all
     backends: list[str] = field(default_factory=list)  # only these; empty: all of the suite
     techniques: list[str] = field(default_factory=list)  # only these and fp32; empty: all
@@ -162,7 +164,8 @@ def _check_numbers(suite: Suite) -> None:
 def _told(scenario: SuiteScenario) -> str:
     threads = f", {scenario.threads} threads" if scenario.threads else ""
     only = "".join(f", {name}" for name in (*scenario.models, *scenario.techniques, *scenario.backends))
-    return f"{scenario.name}, batch {scenario.batch}{threads}{only}"
+    capped = f", capped at {scenario.isa}" if scenario.isa else ""
+    return f"{scenario.name}, batch {scenario.batch}{threads}{capped}{only}"
 
 
 def _check_scenarios(suite: Suite, techniques: list[str]) -> None:
@@ -187,10 +190,7 @@ def _check_scenarios(suite: Suite, techniques: list[str]) -> None:
             if name not in techniques:
                 problem = f"{where}.techniques: the suite has no technique {name!r}"
                 raise BadSuite(problem, fix=did_you_mean(name, techniques))
-        if scenario.threads < 0:
-            raise BadSuite(
-                f"{where}: threads = {scenario.threads}", fix="write threads = 1, or 0 for all of them"
-            )
+        _check_placing(scenario, where)
     ranked: list[Any] = [*suite.model, *suite.technique, *suite.scenario]
     ranks = [one.priority for one in ranked]
     low = next((rank for rank in ranks if rank < 1), None)
@@ -198,6 +198,16 @@ def _check_scenarios(suite: Suite, techniques: list[str]) -> None:
         raise BadSuite(
             f"{suite.file}: priority = {low}",
             fix="write priority = 1 for what every profile measures, 2 or 3",
+        )
+
+
+def _check_placing(scenario: SuiteScenario, where: str) -> None:
+    if scenario.isa not in ("", *CAPS):
+        problem = f"{where}: isa = {scenario.isa!r}"
+        raise BadSuite(problem, fix=f"{did_you_mean(scenario.isa, list(CAPS))}, or leave it out")
+    if scenario.threads < 0:
+        raise BadSuite(
+            f"{where}: threads = {scenario.threads}", fix="write threads = 1, or 0 for all of them"
         )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from qbench.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import numpy as np
 
@@ -111,6 +111,8 @@ class Backend(abc.ABC):
     about: ClassVar[str]
     runs: ClassVar[frozenset[str]]
     distribution: ClassVar[str]  # whose version identifies the engine
+    # by cap (suite.CAPS), the environment under which a process of this engine stays within it
+    caps: ClassVar[Mapping[str, Mapping[str, str]]] = {}
     for_tests: ClassVar[bool] = False  # hidden from `--hw all`; a suite may still name it
 
     @abc.abstractmethod

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from qbench.backends.base import BACKENDS, Backend, DeviceProbe, KernelProof, Placement, Probe, Session
@@ -34,6 +34,10 @@ class OpenVino(Backend):
     about: ClassVar[str] = "OpenVINO: ONNX files and OpenVINO IRs on x86 and ARM processors"
     runs: ClassVar[frozenset[str]] = frozenset({"onnx", "openvino"})
     distribution: ClassVar[str] = "openvino"
+    caps: ClassVar[Mapping[str, Mapping[str, str]]] = {  # oneDNN's own variable, read when it is loaded
+        "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2"},
+        "avx512": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"},
+    }
 
     def engine(self) -> Any:
         """Import openvino without its telemetry, which starts a thread at import and calls home."""

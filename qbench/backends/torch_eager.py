@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -30,6 +30,10 @@ class TorchEager(Backend):
     about: ClassVar[str] = "PyTorch without a compiler: exported programs on CPU and CUDA"
     runs: ClassVar[frozenset[str]] = frozenset({"exported"})
     distribution: ClassVar[str] = "torch"
+    caps: ClassVar[Mapping[str, Mapping[str, str]]] = {  # of oneDNN, and of torch's own kernels
+        "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"},
+        "avx512": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE", "ATEN_CPU_CAPABILITY": "avx512"},
+    }
 
     def engine(self) -> Any:
         """Import torch."""

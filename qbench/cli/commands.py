@@ -21,6 +21,7 @@ from qbench.cli.options import (
     Out,
     Pages,
     Resume,
+    Rounds,
     SuiteName,
     Techniques,
     Thoroughness,
@@ -53,6 +54,7 @@ def run(
     data: Data = None,
     energy: Energy = False,
     meter: Meter = "",
+    rounds: Rounds = 0,
     resume: Resume = False,
     time_limit: TimeLimit = "10m",
     memory_limit: MemoryLimit = "8GiB",
@@ -61,7 +63,7 @@ def run(
     find_data(data)
     use_meter(meter)
     chosen = selection_of(model, technique, backend, budget, energy=energy)
-    plan = plan_of(suite, hw, profile, chosen)
+    plan = plan_of(suite, hw, profile, chosen, rounds)
     execute_plan(plan, out, reports, limits_of(time_limit, memory_limit), resume=resume)
 
 

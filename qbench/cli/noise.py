@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qbench.cli.options import Backends, Hardware, Models, Out, SuiteName, Thoroughness, app, console
+from qbench.cli.options import Backends, Hardware, Models, Out, Rounds, SuiteName, Thoroughness, app, console
 from qbench.cli.planning import plan_of, selection_of
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 SLOW_DOWNS = (0.02, 0.03, 0.05, 0.10, 0.20)
 
-Rounds = Annotated[int, typer.Option("--rounds", min=0, help="Rounds of a session; 0: as the profile says.")]
 Sessions = Annotated[int, typer.Option("--sessions", min=1, help="Sessions, one after the other.")]
 
 

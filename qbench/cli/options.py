@@ -33,6 +33,9 @@ Backends = Annotated[
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Where results go.")]
 Pages = Annotated[Path, typer.Option("--reports", help="Where the page goes.")]
+Rounds = Annotated[
+    int, typer.Option("--rounds", min=0, help="Rounds instead of the profile's; more of them with --resume.")
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where the last run of this suite stopped.")]
 TimeLimit = Annotated[str, typer.Option("--time-limit", help="What one step may take: `10m`.")]
 Budget = Annotated[

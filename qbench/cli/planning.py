@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,8 +74,11 @@ def limits_of(time_limit: str, memory_limit: str) -> Limits:
     return Limits(parse_duration(time_limit, "--time-limit"), int(parse_size(memory_limit, "--memory-limit")))
 
 
-def plan_of(suite: str | Suite, hw: str, profile: str, selection: Selection) -> Plan:
-    """Read the suite and the hardware profiles, ask the engines, and plan; see `make_plan`."""
+def plan_of(suite: str | Suite, hw: str, profile: str, selection: Selection, rounds: int = 0) -> Plan:
+    """Read the suite and the hardware profiles, ask the engines, and plan; see `make_plan`.
+
+    `rounds` other than 0 replaces the profile's number.
+    """
     from qbench.hardware import load_profiles
     from qbench.profile import profile_named
     from qbench.run.plan import check_names, make_plan
@@ -84,6 +88,7 @@ def plan_of(suite: str | Suite, hw: str, profile: str, selection: Selection) -> 
     loaded = load_suite(suite) if isinstance(suite, str) else suite
     check_names(loaded)  # before anything is asked of an engine
     thorough = profile_named(profile)
+    thorough = replace(thorough, rounds=rounds or thorough.rounds)
     wanted = [name for name in loaded.backends if not selection.backends or name in selection.backends]
     return make_plan(loaded, thorough, reach(load_profiles(hw), wanted), selection)
 

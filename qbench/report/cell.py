@@ -58,6 +58,7 @@ class Group:
     streams: int
     scenario: Scenario
     evaluation: DataSpec
+    isa: str = ""  # what the engine's vector instructions are capped at
 
     @property
     def emulated(self) -> bool:
@@ -70,7 +71,8 @@ class Group:
         if self.emulated:
             return f"{(self.hardware or self.device).removeprefix('emulated-')}, emulated"
         profile = f" ({self.hardware})" if self.hardware not in ("", self.device) else ""
-        return f"{self.device}{profile}, {counted(self.threads, 'thread')}"
+        capped = f", capped at {self.isa}" if self.isa else ""
+        return f"{self.device}{profile}{capped}, {counted(self.threads, 'thread')}"
 
     @property
     def asked(self) -> str:

@@ -181,6 +181,12 @@ FIGURES: dict[str, Shown] = {
             "The same against the fastest float cell of any engine, inside their common rounds.",
         ),
         Shown(
+            "capped_speed",
+            "over uncapped",
+            "higher",
+            "Latency of the same file with all vector instructions over this cell's, inside common rounds.",
+        ),
+        Shown(
             "ratio_spread",
             "ratio spread",
             "lower",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -280,7 +281,10 @@ def _sure(ship: Cell, candidates: int) -> str:
 
 
 def _profile(cell: Cell) -> str:
-    return PROFILES.get(cell.profile, f"{cell.profile} profile")
+    words, rounds = PROFILES.get(cell.profile, f"{cell.profile} profile"), len(cell.rounds)
+    usual = re.search(r"(\d+) rounds", words)
+    other = usual is not None and rounds > 0 and int(usual[1]) != rounds  # --rounds said so, or some broke
+    return words.replace(usual[0], f"{rounds} rounds") if usual and other else words
 
 
 def _break_even(ship: Cell) -> str:

@@ -36,6 +36,8 @@ def select(run: Run) -> tuple[Cell, ...]:
     groups = dict.fromkeys(cell.group for cell in cells if cell.group)
     best = {group: _fastest(_floats(group, cells), cells) for group in groups}
     small = {group: _least("file_size", _floats(group, cells), cells) for group in groups}
+    for i, cell in enumerate(cells):
+        cells[i] = replace(cell, figures={**cell.figures, "capped_speed": _capped(entries[i], entries)})
     seeds = over_seeds(entries)
     finished: dict[int, Cell] = {}
     # baselines first, so that every technique points at the finished one
@@ -76,6 +78,16 @@ def _baseline_of(entry: Joined, entries: list[Joined]) -> int | None:
     return None
 
 
+def _capped(entry: Joined, entries: list[Joined]) -> Value:
+    """Return this cell's speed over the same file's with all vector instructions, inside their rounds."""
+    case = entry.case
+    if case is None or not case.deployment.isa:
+        return Absent("nothing was capped here")
+    whole = replace(case, deployment=replace(case.deployment, isa=""))
+    other = next((one for one in entries if one.case == whole), None)
+    return over_float(entry, other) if other else Absent("the same file was not timed without a cap")
+
+
 def _comparable(case: Case, base: Case) -> bool:
     """Tell whether the two differ in nothing but the file; a case that is only scored fits any scenario."""
     own, other = case.deployment, base.deployment
@@ -95,6 +107,7 @@ def _group(case: Case) -> Group:
         place.streams,
         case.scenario,
         case.evaluation,
+        place.isa,
     )
 
 

@@ -25,9 +25,9 @@ def unstable(entry: Joined, spread: Value, profile: str) -> Verdict | None:
     limit = UNSTEADY_CPU if entry.case.deployment.device.startswith("cpu") else UNSTEADY_OTHER
     if not isinstance(spread, Absent) and spread.value > limit:
         further = LONGER.get(profile)
-        advice = (
-            f"measure again with --profile {further}" if further else "measure again on a quieter machine"
-        )
+        more = f"add rounds with --resume --rounds {2 * len(entry.speed())}"
+        other = f"with --profile {further}" if further else "on a quieter machine"
+        advice = f"{more}, or measure again {other}"
         return Verdict(
             "unstable",
             f"the ratio to fp32 varied by {spread} between rounds (limit {text(limit, 'share')}): {advice}",

@@ -87,7 +87,8 @@ def _key(side: Side, profiled: bool) -> Hashable:
     if case is None:
         raise ValueError("a file that was never made is no cell to compare")
     place = case.deployment
-    where = (place.hardware if profiled else "", place.reached, place.device, place.threads, place.streams)
+    hardware = place.hardware if profiled else ""
+    where = (hardware, place.reached, place.device, place.threads, place.streams, place.isa)
     return cell.model, cell.technique, cell.engine, where, case.scenario
 
 

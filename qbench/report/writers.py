@@ -251,7 +251,7 @@ def _place(cell: Cell) -> tuple[object, ...]:
     if cell.case is None:
         return ("unknown",) * 6
     at, how = cell.case.deployment, cell.case.scenario
-    hardware = at.hardware or "not recorded"
+    hardware = (at.hardware or "not recorded") + (f", capped at {at.isa}" if at.isa else "")
     return hardware, at.reached, at.threads, at.streams, how.name, how.batch
 
 

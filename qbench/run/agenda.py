@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from qbench.cases import Anchor, Hardware, Step
+from qbench.cases import Anchor, Case, Hardware, Step
 from qbench.records import Measured, Outcome, Skipped
 from qbench.run.estimate import ENERGY_WINDOWS
 from qbench.run.plan import TIMED, Plan
@@ -26,7 +26,11 @@ def once(plan: Plan) -> list[Step]:
 
     What an emulated device says is compared with what the same file says on this machine: that comes first.
     """
-    cells = sorted(plan.cells, key=lambda case: (case.deployment.reached != "native", case.role != "fp32"))
+
+    def late(case: Case) -> tuple[bool, bool, bool]:
+        return case.deployment.reached != "native", bool(case.deployment.isa), case.role != "fp32"
+
+    cells = sorted(plan.cells, key=late)
     data = dict.fromkeys(
         spec
         for case in cells

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from qbench.backends.base import BACKENDS
 from qbench.cases import SEED, ArtifactSpec, Case, Choice, DataSpec, Deployment, Float, Hop, Scenario, key
 from qbench.errors import BadFile, DoesNotFit
+from qbench.machine import machine
 from qbench.models.base import Model
 from qbench.profile import Profile
 from qbench.run.choose import model_of, strategy_of, task_of
 from qbench.run.targets import Target
 from qbench.run.way import Goal, find_way, version_or_none
-from qbench.suite import Suite, SuiteModel, SuiteScenario, Technique, choice_of
+from qbench.suite import CAPS, Suite, SuiteModel, SuiteScenario, Technique, choice_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,8 @@ class Matrix:
             if reason:  # the same for every batch and seed: said once
                 self.skips.append(Skip(case, reason))
                 return
-            if too_many := self._too_many(case.deployment.threads, target):  # of this scenario alone
-                self.skips.append(Skip(case, too_many))
+            if not_so := self._not_so(case.deployment, target):  # of this scenario alone
+                self.skips.append(Skip(case, not_so))
                 continue
             self.cells.setdefault(case, priority)
             if scenario and not scenario.techniques:
@@ -130,6 +131,7 @@ class Matrix:
             threads if scenario and scenario.name == "saturated" else 1,
             target.hardware.name,
             target.reached,
+            scenario.isa if scenario else "",
         )
         kind = Scenario(scenario.name, scenario.batch) if scenario else Scenario("scored")
         case = Case(self.suite.name, technique.name, technique.role, placed, evaluation, kind)
@@ -142,9 +144,18 @@ class Matrix:
             return 1
         return (scenario.threads if scenario else 0) or cores()
 
-    def _too_many(self, threads: int, target: Target) -> str | None:
+    def _not_so(self, placed: Deployment, target: Target) -> str | None:
+        """Return why this device or engine cannot be used in the way that the scenario asks for."""
         here = target.hardware.threads or cores()
-        return f"the suite asks for {threads} threads, and there are {here} here" if threads > here else None
+        if placed.threads > here:
+            return f"the suite asks for {placed.threads} threads, and there are {here} here"
+        if not placed.isa:
+            return None
+        if placed.isa not in BACKENDS[placed.backend].caps:
+            return f"{placed.backend} has no switch that caps its vector instructions at {placed.isa}"
+        wider = CAPS[placed.isa]
+        known = wider in machine().features
+        return None if known else f"this processor has no {wider}: there is nothing to cap at {placed.isa}"
 
     def _content_of(self, use: str, model: Model) -> str:
         if use not in self._content:

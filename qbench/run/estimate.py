@@ -16,6 +16,7 @@ SCORE_S_PER_EXAMPLE = 0.00035
 EMULATED_S_PER_EXAMPLE = 0.15
 STEP_S = 0.35  # load and warm-up of a timed step that is steady at once
 ROUND_S = 0.6  # the anchor, and the turn to the next round
+FRESH_S = 1.5  # an interpreter of its own, for a step that a fork server's engine cannot do
 DEPLOY_S = 0.8
 COUNT_S = 3.5  # a fresh emulated interpreter, and a few inferences
 ENERGY_WINDOWS = 5  # of a cell (docs/methodology.md, "Energy")
@@ -38,6 +39,8 @@ def estimate_s(cells: tuple[Case, ...], profile: Profile) -> float:
     timed = [case for case in cells if case.scenario.name in ("single", "saturated")]
     counted = sum(case.scenario.name == "counted" for case in cells)
     rounds = profile.rounds * (len(timed) * (profile.window_s + STEP_S) + ROUND_S)
+    capped = sum(bool(case.deployment.isa) for case in timed)
+    rounds += profile.rounds * capped * FRESH_S
     starts = START_S * (profile.rounds if profile.fresh_servers else 1)
     return starts + prepare + score + rounds + len(timed) * DEPLOY_S + counted * COUNT_S
 

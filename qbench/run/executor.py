@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from qbench.backends.base import BACKENDS
 from qbench.cases import ArtifactSpec, Case, DataSpec, Step, key
 from qbench.folders import without_folders
 from qbench.formats import cache
@@ -147,8 +148,9 @@ class Executor:
         prefix = target.prefix if target else ()
         if step.kind == "count" and target:
             return ask_counting(request, target.counter)
-        if step.kind == "deploy":
-            return ask_fresh(request, prefix)
+        capped = _cap(step)
+        if step.kind == "deploy" or capped:
+            return ask_fresh(request, prefix, capped)
         return self._workers.get(self._preload(step), prefix).ask(request)
 
     def _write(self, record: Record) -> None:
@@ -251,13 +253,14 @@ class Executor:
         return None
 
     def _twin(self, case: Case) -> str:
-        """Return where the answers of the same file on this host's own processor are; "": there are none.
+        """Return where the answers of the same file on this host's own processor, all of it, are; "": none.
 
         They hold the same examples first: an emulated device takes fewer of the same split, from its start.
         """
-        for other in self._plan.cells if case.deployment.reached == "emulated" else ():
+        unlike = case.deployment.reached == "emulated" or case.deployment.isa
+        for other in self._plan.cells if unlike else ():
             own, there = case.deployment, other.deployment
-            same = (own.artifact, own.backend) == (there.artifact, there.backend)
+            same = (own.artifact, own.backend, "") == (there.artifact, there.backend, there.isa)
             examples = replace(other.evaluation, count=case.evaluation.count) == case.evaluation
             scored = self._outcomes.get(Step("score", other).key)
             if same and examples and there.reached == "native" and isinstance(scored, Measured):
@@ -275,6 +278,13 @@ class Executor:
         for step in steps:
             if not (isinstance(step.subject, Case) and step.subject.deployment.reached == "emulated"):
                 self._workers.get(self._preload(step))  # an emulated one would import beside what is measured
+
+
+def _cap(step: Step) -> Mapping[str, str]:
+    """Return the environment that caps this step's vector instructions; nothing where they are not capped."""
+    isa = step.subject.deployment.isa if isinstance(step.subject, Case) else ""
+    assert isinstance(step.subject, Case) or not isa
+    return BACKENDS[step.subject.deployment.backend].caps[isa] if isa else {}  # type: ignore[union-attr]
 
 
 def _same_place(case: Case, other: Case) -> bool:

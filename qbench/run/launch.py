@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -54,6 +54,7 @@ class Worker:
         prefix: tuple[str, ...] = (),
         start_s: float = START_S,
         repeats: bool = False,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         """Start it; it imports while the caller goes on, and the first `ask` waits for it.
 
@@ -72,7 +73,8 @@ class Worker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
-                env=_for_a_device(repeats=repeats) if prefix else {**os.environ, **OURS},
+                env=(_for_a_device(repeats=repeats) if prefix else {**os.environ, **OURS})
+                | dict(environment or {}),
             )
         except OSError as error:
             self._never = f"{self._command[0]} cannot be started: {error.strerror or error}"
@@ -252,9 +254,14 @@ def workers() -> Iterator[Workers]:
         running.close()
 
 
-def ask_fresh(request: Request, prefix: tuple[str, ...] = ()) -> Reply:
-    """Do one request in a fresh interpreter that imports nothing but what the request itself needs."""
-    with Worker(prefix=prefix) as worker:
+def ask_fresh(
+    request: Request, prefix: tuple[str, ...] = (), environment: Mapping[str, str] | None = None
+) -> Reply:
+    """Do one request in a fresh interpreter that imports nothing but what the request itself needs.
+
+    `environment` is added to it: what binds when an engine is loaded can be set in no other way.
+    """
+    with Worker(prefix=prefix, environment=environment) as worker:
         return worker.ask(request)
 
 

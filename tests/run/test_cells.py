@@ -2,9 +2,13 @@
 
 import pytest
 
+from qbench.backends.base import BACKENDS
 from qbench.errors import BadParameter, BadSuite
+from qbench.machine import Machine
 from qbench.profile import PROFILES
 from qbench.report.select import select
+from qbench.run import agenda
+from qbench.run import cells as matrix
 from qbench.run.cells import cores
 from qbench.run.plan import Selection
 
@@ -115,7 +119,30 @@ def test_a_scenario_that_is_too_wide_hides_none_that_stands_behind_it(inside):
     assert len(plan.skips) == 1
 
 
+def test_a_cap_that_an_engine_or_a_processor_cannot_keep_is_a_skip(inside, monkeypatch):
+    capped = '[[scenario]]\nbatch = 1\nisa = "avx2"\n'
+    inside.suite("capped", {"int8": '[{ use = "fake_int8" }]'}, more=capped)
+    plan = inside.plan("capped", QUICK)
+    assert {skip.reason for skip in plan.skips} == {
+        "fake has no switch that caps its vector instructions at avx2"
+    }
+    monkeypatch.setattr(BACKENDS["fake"], "caps", {"avx2": {"FAKE_ISA": "AVX2"}})
+    monkeypatch.setattr(matrix, "machine", lambda: Machine("x86_64", "Linux", frozenset({"avx2"})))
+    plan = inside.plan("capped", QUICK)
+    assert {skip.reason for skip in plan.skips} == {
+        "this processor has no avx512f: there is nothing to cap at avx2"
+    }
+    monkeypatch.setattr(matrix, "machine", lambda: Machine("x86_64", "Linux", frozenset({"avx512f"})))
+    plan = inside.plan("capped", QUICK)
+    assert [(case.technique, case.deployment.isa) for case in plan.cells] == [
+        ("fp32", ""), ("fp32", "avx2"), ("int8", ""), ("int8", "avx2"),
+    ]  # fmt: skip
+    order = [step.subject.deployment.isa for step in agenda.once(plan) if step.kind == "score"]
+    assert order == ["", "", "avx2", "avx2"]  # what a capped cell is compared with comes first
+
+
 @pytest.mark.parametrize(("was", "becomes", "words"), [
+    ('techniques = ["half"]', 'isa = "avx3"', r"scenario\[2\]: isa = 'avx3'\n.*'avx2'"),
     ('techniques = ["half"]', 'techniques = ["haf"]', r"scenario\[2\].techniques: .*'haf'\n.*'half'"),
     ('techniques = ["half"]', 'models = ["fake_netwrk"]', r"scenario\[2\].models: .*\n.*'fake_network'"),
     ('techniques = ["half"]', 'backends = ["fak"]', r"scenario\[2\].backends: .*'fak'\n.*'fake'"),
