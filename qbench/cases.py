@@ -15,6 +15,7 @@ Param = bool | int | float | str
 Split = Literal["train", "calibration", "selection", "test"]
 SGEMM, COPY = "sgemm-384-one-thread", "copy-128-MiB-all-threads"  # the fixed kernels
 AGAIN = "fp32 again"  # the technique's name of a float file that is measured against itself
+BUILD = ", build "  # the same: compiled once more, from the same program
 SEED = ", calibration seed "  # in a technique's name: scored with further calibration data
 
 

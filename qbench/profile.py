@@ -22,6 +22,7 @@ class Profile:
     fresh_servers: bool  # restart the fork servers every round: a new address layout each
     priority: int  # what the suite ranks beyond this is not measured
     energy: bool = False  # measure it where there is a meter
+    builds: int = 1  # of a compiled file: a compiler's product is a draw, too
 
 
 PROFILES = {
@@ -41,7 +42,7 @@ PROFILES = {
         ),
         Profile(
             "rigorous", 12, 10.0, 10.0, 1_000_000,
-            all_seeds=True, one_thread=False, fresh_servers=True, priority=3, energy=True,
+            all_seeds=True, one_thread=False, fresh_servers=True, priority=3, energy=True, builds=3,
         ),
     )
 }  # fmt: skip

@@ -181,6 +181,12 @@ FIGURES: dict[str, Shown] = {
             "The same against the fastest float cell of any engine, inside their common rounds.",
         ),
         Shown(
+            "build_spread",
+            "build spread",
+            "lower",
+            "Slowest to fastest of the builds of one compiled file, over their median: a compiler's draw.",
+        ),
+        Shown(
             "capped_speed",
             "over uncapped",
             "higher",

@@ -47,7 +47,7 @@ def pictures(cells: Sequence[Cell]) -> tuple[Site, ...]:
     look = look_of(cells)
     sites: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
-        if cell.group is not None and cell.seed_of is None:
+        if cell.group is not None and cell.variant_of is None:
             sites.setdefault((cell.model, cell.group.site), []).append(cell)
     found = []
     taken: set[str] = set()
@@ -62,7 +62,7 @@ def pictures(cells: Sequence[Cell]) -> tuple[Site, ...]:
 
 def look_of(cells: Sequence[Cell]) -> Look:
     """Return a number for every technique and a shape for every engine, by the order of the run."""
-    told = [cell for cell in cells if cell.case is not None and cell.seed_of is None]
+    told = [cell for cell in cells if cell.case is not None and cell.variant_of is None]
     techniques = dict.fromkeys(plain(cell.technique) for cell in told)
     floats = frozenset(plain(cell.technique) for cell in told if cell.role in ("fp32", "float"))
     quantized = [name for name in techniques if name not in floats]

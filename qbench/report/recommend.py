@@ -50,7 +50,7 @@ def recommend(cells: Sequence[Cell]) -> tuple[Recommendation, ...]:
     """Return a recommendation per group of cells that compete, in the order of the run."""
     groups: dict[Group, list[Cell]] = {}
     for cell in cells:
-        if cell.group is not None and cell.seed_of is None:
+        if cell.group is not None and cell.variant_of is None:
             groups.setdefault(cell.group, []).append(cell)
     return tuple(
         _emulated(place, group) if place.emulated else _of_group(place, group)

@@ -52,7 +52,8 @@ def _family(entry: Joined) -> Hashable:
     if case is None:
         return id(entry)
     place, data_id = case.deployment, evidence(entry.score, "data id")
-    here = (place.backend, place.environment, place.device, place.hardware, place.reached, place.threads)
+    engine = (place.backend, place.environment, place.threads, place.isa)
+    here = (*engine, place.device, place.hardware, place.reached)
     return entry.artifact.model, case.technique.partition(SEED)[0], case.role, here, case.evaluation, data_id
 
 

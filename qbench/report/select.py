@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from qbench.cases import Case
+from qbench.cases import BUILD, Case
 from qbench.records import Failed, Measured, Skipped, find
 from qbench.report.cell import Cell, Group, Reason, Round, Status, pace_of
 from qbench.report.compare import Judgement, compared_figures, own_ratio, without_baseline
@@ -37,7 +37,8 @@ def select(run: Run) -> tuple[Cell, ...]:
     best = {group: _fastest(_floats(group, cells), cells) for group in groups}
     small = {group: _least("file_size", _floats(group, cells), cells) for group in groups}
     for i, cell in enumerate(cells):
-        cells[i] = replace(cell, figures={**cell.figures, "capped_speed": _capped(entries[i], entries)})
+        more = {"capped_speed": _capped(entries[i], entries), "build_spread": _builds(i, entries)}
+        cells[i] = replace(cell, figures={**cell.figures, **more})
     seeds = over_seeds(entries)
     finished: dict[int, Cell] = {}
     # baselines first, so that every technique points at the finished one
@@ -86,6 +87,29 @@ def _capped(entry: Joined, entries: list[Joined]) -> Value:
     whole = replace(case, deployment=replace(case.deployment, isa=""))
     other = next((one for one in entries if one.case == whole), None)
     return over_float(entry, other) if other else Absent("the same file was not timed without a cap")
+
+
+def _builds(i: int, entries: list[Joined]) -> Value:
+    """Return how far the latencies of further builds of this file lie apart, over their median."""
+    case = entries[i].case
+    if case is None:
+        return Absent("the file was never made")
+    name = case.technique.partition(BUILD)[0]
+    found = {
+        entry.case.technique: (median([median(m.samples) for m, _ in rounds.values()]), rounds)
+        for entry in entries
+        if entry.case is not None
+        and entry.case.technique.partition(BUILD)[0] == name
+        and _group(entry.case) == _group(case)
+        and entry.case.deployment.backend == case.deployment.backend
+        and (rounds := entry.speed())
+    }
+    if len(found) < 2:
+        return Absent("built once: only rigorous runs compile a file again")
+    paces = [pace for pace, _ in found.values()]
+    lines = tuple(line for _, rounds in found.values() for _, line in rounds.values())
+    spread = (max(paces) - min(paces)) / median(paces)
+    return Figure(spread, "share", len(paces), "builds", lines, "whole")
 
 
 def _comparable(case: Case, base: Case) -> bool:

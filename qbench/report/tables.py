@@ -217,7 +217,7 @@ def matrix_table(cells: Sequence[Cell]) -> Table:
     Further calibration seeds stand in a table of their own (`seeds_table`).
     """
     notes = Notes()
-    cells = [cell for cell in cells if cell.seed_of is None]
+    cells = [cell for cell in cells if cell.variant_of is None]
     where = list(dict.fromkeys(cell.place for cell in cells))
     engines = len({cell.engine for cell in cells}) > 1
     columns = [Column("technique")]

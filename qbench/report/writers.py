@@ -137,7 +137,7 @@ def grouped(cells: Sequence[Cell]) -> list[list[Cell]]:
     Places that are not here at all are left out.
     """
     places: dict[str, list[Cell]] = {}
-    told = [cell for cell in cells if cell.seed_of is None]
+    told = [cell for cell in cells if cell.variant_of is None]
     for cell in sorted(told, key=lambda cell: cell.status == "skipped"):
         places.setdefault(cell.place, []).append(cell)
     return [group for group in places.values() if not absent_place(group)]

@@ -7,8 +7,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from qbench.backends.base import BACKENDS
-from qbench.cases import SEED, ArtifactSpec, Case, Choice, DataSpec, Deployment, Float, Hop, Scenario, key
+from qbench.cases import (
+    BUILD,
+    SEED,
+    ArtifactSpec,
+    Case,
+    Choice,
+    DataSpec,
+    Deployment,
+    Float,
+    Hop,
+    Scenario,
+    key,
+)
 from qbench.errors import BadFile, DoesNotFit
+from qbench.formats.edges import named
 from qbench.machine import machine
 from qbench.models.base import Model
 from qbench.profile import Profile
@@ -49,8 +62,8 @@ class Matrix:
                 self.left_out += 1
                 continue
             first = seed == self.suite.calibration.seeds[0]
-            named = technique if first else replace(technique, name=f"{technique.name}{SEED}{seed}")
-            case, reason = self._case(wanted.use, model, task, named, backend, target, seed, scenario)
+            variant = technique if first else replace(technique, name=f"{technique.name}{SEED}{seed}")
+            case, reason = self._case(wanted.use, model, task, variant, backend, target, seed, scenario)
             if reason:  # the same for every batch and seed: said once
                 self.skips.append(Skip(case, reason))
                 return
@@ -58,8 +71,28 @@ class Matrix:
                 self.skips.append(Skip(case, not_so))
                 continue
             self.cells.setdefault(case, priority)
+            for again in self._builds(case):
+                self.cells.setdefault(again, priority)
             if scenario and not scenario.techniques:
                 self._for_themselves.add(case)
+
+    def _builds(self, case: Case) -> Iterator[Case]:
+        """Yield the case with its file compiled once more, as often as the profile says."""
+        way = case.deployment.artifact.way
+        if case.scenario.name != "single" or not any(_compiles(hop) for hop in way):
+            return
+        for number in range(1, self.profile.builds):
+            mark = (("build", number),)
+            other = tuple(
+                replace(hop, use=Choice(hop.use.name, mark)) if _compiles(hop) else hop for hop in way
+            )
+            spec = replace(case.deployment.artifact, way=other)
+            yield replace(
+                case,
+                technique=f"{case.technique}{BUILD}{number}",
+                role="float" if case.role == "fp32" else case.role,  # one baseline a place
+                deployment=replace(case.deployment, artifact=spec),
+            )
 
     def drop_lonely(self) -> None:
         """Leave out baselines that nothing is compared with, where a scenario asked for techniques."""
@@ -173,6 +206,11 @@ class Matrix:
                 self._sizes[task] = ({}, "")
         sizes, recipe = self._sizes[task]
         return DataSpec(task, split, min(wanted, sizes.get(split, wanted)), seed, recipe)  # type: ignore[arg-type]
+
+
+def _compiles(hop: Hop) -> bool:
+    """Tell whether a hop compiles: its product depends on more than its input and a library's version."""
+    return hop.kind == "edge" and named(hop.use.name).bakes is not str
 
 
 def _compared(case: Case, base: Case) -> bool:

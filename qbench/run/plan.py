@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from qbench.backends.base import BACKENDS
-from qbench.cases import SEED, SGEMM, Case, Choice
+from qbench.cases import BUILD, SEED, SGEMM, Case, Choice
 from qbench.errors import BadSuite
 from qbench.meters.base import best_meter
 from qbench.profile import Profile
@@ -190,7 +190,7 @@ def _all_known(asked: tuple[str, ...], known: list[str], what: str, suite: Suite
 def _matches(expectation: SuiteExpectation, case: Case) -> bool:
     deployment = case.deployment
     return (
-        expectation.technique == case.technique.partition(SEED)[0]
+        expectation.technique == case.technique.partition(SEED)[0].partition(BUILD)[0]
         and expectation.model in ("*", deployment.artifact.model.name)
         and expectation.backend in ("*", deployment.backend)
         and expectation.hardware in ("*", deployment.hardware)

@@ -1,10 +1,15 @@
 """The plan: what a suite becomes; a misspelt word is answered with file, place, value and nearest."""
 
+from dataclasses import replace
+
 import pytest
 
 from qbench.errors import BadParameter, BadSuite, UnknownName
+from qbench.hardware import load_profiles
 from qbench.profile import PROFILES, profile_named
-from qbench.run.plan import Selection
+from qbench.run.plan import Selection, make_plan
+from qbench.run.targets import reach
+from qbench.suite import load_suite
 
 INT8 = {"int8": '[{ use = "fake_int8" }]', "half": '[{ use = "fake_int8", speedup = 0.5 }]'}
 
@@ -154,3 +159,27 @@ def test_a_plan_starts_nothing_and_names_cells_by_content(inside):
 def test_one_thread_in_the_gates_profile(inside):
     inside.suite("all", INT8)
     assert {case.deployment.threads for case in inside.plan("all", PROFILES["gate"]).cells} == {1}
+
+
+@pytest.mark.usefixtures("inside")
+def test_a_rigorous_run_compiles_every_package_three_times():
+    """On the real way to a package: the compiling hop alone differs, so that all before it is shared."""
+    suite = replace(load_suite("vision"), backends=["onnxruntime", "aot_inductor"])
+    reached = reach(load_profiles("cpu"), suite.backends)
+    narrow = Selection(models=("resnet-glyphs",), techniques=("pt2e int8",))
+    if any(target.probes["aot_inductor"].absent for target in reached.targets):
+        pytest.skip("there is no compiler here")
+    plan = make_plan(suite, PROFILES["rigorous"], reached, narrow)
+    one = [case for case in plan.cells if case.scenario.batch == 1 and case.scenario.name == "single"]
+    told = [(case.technique, case.role) for case in one if case.deployment.backend == "aot_inductor"]
+    assert told == [
+        ("fp32", "fp32"), ("fp32, build 1", "float"), ("fp32, build 2", "float"),
+        ("pt2e int8", "technique"), ("pt2e int8, build 1", "technique"), ("pt2e int8, build 2", "technique"),
+    ]  # fmt: skip
+    assert not any("build" in case.technique for case in one if case.deployment.backend == "onnxruntime")
+    packages = [case for case in one if case.deployment.backend == "aot_inductor"]
+    ways = {case.technique: case.deployment.artifact.way for case in packages}
+    assert ways["fp32"][:-1] == ways["fp32, build 1"][:-1]
+    assert ways["fp32"][-1] != ways["fp32, build 1"][-1]
+    standard = make_plan(suite, PROFILES["standard"], reached, narrow)
+    assert not any("build" in case.technique for case in standard.cells)
