@@ -36,7 +36,7 @@ def test_a_network_that_says_4_bits_and_stores_8_is_found_out(tmp_path):
 def test_a_network_that_is_half_quantized_says_so_in_its_bytes(tmp_path):
     proof = proof_of(tmp_path, INT8, [1000, 8], [500, 32])
     assert proof.failure is None
-    # 1,000 codes of one byte; 4,000 bytes of float before; 6,000 in all; one multiply-accumulate and one activation a weight
+    # 1,000 codes of one byte; 4,000 bytes of float before; 6,000 in all; one product and activation a weight
     assert found(proof) == {
         "covered_weights": 1000, "covered_float": 4000, "model_float": 6000,
         "covered_macs": 1000, "model_macs": 1500, "moved_activations": 1500,
