@@ -133,4 +133,4 @@ def _outside(figures: dict[str, Value]) -> Value:
     assert isinstance(call, Figure)
     around = before.value + after.value
     share, lines = around / (around + call.value), call.lines + before.lines
-    return Figure(share, "share", call.n, "rounds", lines, "whole")
+    return Figure(share, "share", call.n, call.of, lines, "whole")

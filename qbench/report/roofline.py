@@ -36,11 +36,11 @@ def roofline(entry: Joined, own: Mapping[str, Value], limits: Limits | None) -> 
     if absent is not None or isinstance(compute, Absent) or isinstance(transfer, Absent):
         return dict.fromkeys(NAMES, absent or Absent(NOT_PROBED))
     speed = own[entry.timed]
-    lines, n = (speed.lines, speed.n) if isinstance(speed, Figure) else ((), 1)
+    assert isinstance(speed, Figure)  # else there were no seconds an example
     least = max(compute, transfer)
 
     def told(value: float, unit: str) -> Figure:
-        return Figure(value, unit, n, "rounds", lines, "whole")  # type: ignore[arg-type]
+        return Figure(value, unit, speed.n, speed.of, speed.lines, "whole")  # type: ignore[arg-type]
 
     return {
         "compute_time": told(compute, "s"),
