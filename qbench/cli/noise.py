@@ -9,8 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qbench.cli.options import Backends, Hardware, Models, Out, Rounds, SuiteName, Thoroughness, app, console
-from qbench.cli.planning import plan_of, selection_of
+from qbench.cli.options import (
+    SOMETHING_FAILED,
+    Backends,
+    Hardware,
+    Models,
+    Out,
+    Rounds,
+    SuiteName,
+    Thoroughness,
+    app,
+    console,
+)
+from qbench.cli.planning import has_cells, plan_of, selection_of
 
 if TYPE_CHECKING:
     from qbench.run.plan import Plan
@@ -89,12 +100,15 @@ def _sessions(plan: Plan, out: Path, count: int) -> list[Run]:
     from qbench.run.session import execute
     from qbench.show import progress
 
+    has_cells(plan)
     command, runs = shlex.join(["qbench", *sys.argv[1:]]), []
     for number in range(1, count + 1):
         if count > 1:
             console().print(f"session {number} of {count}", highlight=False)
         with progress(plan, console()) as watcher:
             finished = execute(plan, out, watcher, Limits(), command=command, resume=False)
+        if finished.tally.failed:
+            raise typer.Exit(SOMETHING_FAILED)  # what ended is on disk; half a session is judged by nobody
         runs.append(finished.run)
     return runs
 

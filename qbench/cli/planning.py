@@ -100,7 +100,7 @@ def execute_plan(plan: Plan, out: Path, reports: Path, limits: Limits, *, resume
     from qbench.show import progress
 
     told = console()
-    _has_cells(plan)
+    has_cells(plan)
     can_write(reports)
     with progress(plan, told) as watcher:
         command = shlex.join(["qbench", *sys.argv[1:]])
@@ -111,7 +111,7 @@ def execute_plan(plan: Plan, out: Path, reports: Path, limits: Limits, *, resume
     raise typer.Exit(SOMETHING_FAILED if bad else MEASURED)
 
 
-def _has_cells(plan: Plan) -> None:
+def has_cells(plan: Plan) -> None:
     """Refuse a plan that measures nothing: its page would replace one that says something.
 
     Raises:

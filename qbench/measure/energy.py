@@ -105,7 +105,9 @@ def judge(trace: EnergyTrace, *, period_s: float, wraps_j: float | None = None) 
     idle_before, power, idle_after = powers
     idle, above = (idle_before + idle_after) / 2, power - (idle_before + idle_after) / 2
     why = ""
-    if above <= 0:
+    if min(idle_before, idle_after) <= 0:
+        why = "the counter did not move while nothing ran, and no device takes nothing"
+    elif above <= 0:
         why = f"the device took {power:.3g} W in the window and {idle:.3g} W when idle"
     elif abs(idle_after - idle_before) > IDLE_MOVED * above:
         why = f"idle power moved from {idle_before:.3g} W to {idle_after:.3g} W over the window"

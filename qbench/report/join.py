@@ -46,7 +46,8 @@ class Joined:
 
     def failures(self) -> list[tuple[Line, Failed]]:
         """Return the steps that broke, first one first."""
-        outcomes = ((line, line.record.outcome) for line in self.lines())
+        lines = (line for line in self.lines() if line.record.step.kind != "energy")  # costs energy alone
+        outcomes = ((line, line.record.outcome) for line in lines)
         return [(line, outcome) for line, outcome in outcomes if isinstance(outcome, Failed)]
 
     @property

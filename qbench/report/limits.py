@@ -57,9 +57,9 @@ def format_of(state: State) -> str:
     if isinstance(state, Float):
         return state.dtype
     scheme = state.scheme
-    if scheme.weight_bits <= 4:
-        return "int4"
-    return "int8" if scheme.activation_bits is None or scheme.activation_bits <= 8 else "fp32"
+    if scheme.activation_bits is None or scheme.activation_bits > 8:
+        return "fp32"  # narrow weights alone are restored before every product
+    return "int4" if scheme.weight_bits <= 4 else "int8"
 
 
 def limits_of(run: Run) -> Limits:

@@ -124,6 +124,7 @@ def _energy(entry: Joined, metric: str, unit: Unit) -> Value:
             samples += found[0].samples
             lines.append(found[1])
     if not samples:
-        told = next((told for line in entry.energies.values() if (told := withheld(line, metric))), None)
-        return Absent(told or not_timed(entry, "energy"))
+        told = (sought(line, metric, "") for line in entry.energies.values())
+        absent = (value for value in told if isinstance(value, Absent))
+        return next(absent, Absent(not_timed(entry, "energy")))
     return figure(median(samples), unit, len(samples), "windows", tuple(lines), interval_of(samples))

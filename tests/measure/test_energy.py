@@ -49,6 +49,14 @@ def test_a_device_that_takes_no_more_than_when_idle_has_no_net_energy():
     assert "29 W in the window and 30 W when idle" in found.why_no_net
 
 
+@pytest.mark.parametrize("idles", [{"idle": 0.0}, {"idle": 10.0, "after": 0.0}])
+def test_a_counter_that_stands_still_while_idle_gives_no_net_energy(idles):
+    found = judge(trace(**idles), period_s=MS)
+    assert found.gross_j == pytest.approx(0.3)
+    assert found.net_j is None
+    assert "did not move while nothing ran" in found.why_no_net
+
+
 def reason(period_s=MS, wraps_j=None, **spoilt):
     with pytest.raises(NoEnergy) as told:
         judge(trace(**spoilt), period_s=period_s, wraps_j=wraps_j)

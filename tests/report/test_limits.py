@@ -38,6 +38,8 @@ def peak(number_format, rate, engine=FP32.backend):
         (Float("bf16"), "bf16"),
         (Quantized(Scheme(8, 8, "per_channel")), "int8"),
         (Quantized(Scheme(8, 16, "per_channel")), "fp32"),  # no engine here multiplies 16 bits as integers
+        (Quantized(Scheme(8, None, "per_channel")), "fp32"),  # weights alone are narrow
+        (Quantized(Scheme(4, None, "per_group")), "fp32"),
         (Quantized(Scheme(4, 8, "per_group", dynamic=True)), "int4"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from qbench.errors import NotAvailable
 from qbench.measure.energy import Counter, Energy, NoEnergy, energy_window, judge
@@ -25,8 +26,9 @@ def measure_energy(request: StepRequest, trace: Trace) -> Measured:
         return Measured((), (Withheld("energy", why_unavailable(device)),))
     try:
         meter = kind.open(device)
-    except NotAvailable as error:
-        return Measured((), (Withheld("energy", f"unavailable: {error.problem}"),))
+    except Exception as error:  # a meter may break in any way; the cell's other figures stand
+        said = error.problem if isinstance(error, NotAvailable) else repr(error)
+        return Measured((), (Withheld("energy", f"unavailable: {said}"),))
     evidence = (
         Evidence("energy is told by", f"{type(meter).__name__}: {meter.provenance}, domain {meter.domain}"),
         Evidence("the meter's period", f"{meter.period_s:.3g} s"),
@@ -52,6 +54,16 @@ def measure_energy(request: StepRequest, trace: Trace) -> Measured:
     return Measured((*measured, *Witness.now().since(start)), withheld, (), evidence)
 
 
+def _read(meter: EnergyMeter) -> tuple[float, float]:
+    """Read the meter; whatever it raises is its own failure, and no call's."""
+    try:
+        return meter.read()
+    except NotAvailable:
+        raise
+    except Exception as error:
+        raise NotAvailable(f"the meter failed: {error!r}", fix="measure again") from error
+
+
 def _window(opened: Opened, meter: EnergyMeter, request: StepRequest) -> Energy:
     inputs = opened.timed_inputs()
     until = time.monotonic() + WARMUP_S
@@ -59,7 +71,7 @@ def _window(opened: Opened, meter: EnergyMeter, request: StepRequest) -> Energy:
         opened.session.run(inputs)
     taken = energy_window(
         lambda: opened.session.run(inputs),
-        Counter(meter.read, meter.period_s, meter.wraps_j),
+        Counter(partial(_read, meter), meter.period_s, meter.wraps_j),
         window_s=request.timing.energy_s,
     )
     return judge(taken, period_s=meter.period_s, wraps_j=meter.wraps_j)

@@ -14,7 +14,8 @@ NAMES = ("native_agreement", "native_difference")
 def beside_twin(outputs: np.ndarray, request: StepRequest) -> tuple[list[Measurement], list[Withheld]]:
     """Return agreement sample by sample and the largest difference, or why there is neither.
 
-    The twin saw the same examples, and more after them. Nothing is said of a cell that is not emulated.
+    The twin saw the same examples, and more after them. Nothing is said of a cell that is neither
+    emulated nor capped.
 
     Shapes:
         outputs: (count, ...), the device's.
