@@ -125,11 +125,11 @@ def probe(
 
     from qbench.cases import COPY
     from qbench.gate.tell import tell_limits
-    from qbench.report.limits import FILE, PROBE, limits_of, write_limits
+    from qbench.report.limits import FILE, PROBE, joined, limits_beside, limits_of, write_limits
 
     plan = plan_of(PROBE, hw, profile, selection_of(None, None, backend))
     (run,) = _sessions(replace(plan, kernels=(*plan.kernels, COPY)), out, 1)
-    limits = limits_of(run)
+    limits = joined(limits_of(run), limits_beside(run.path, run.session.host))
     written = run.path.parent / FILE
     write_limits(limits, written)
     tell_limits(limits, console())

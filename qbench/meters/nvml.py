@@ -80,12 +80,11 @@ class NvmlEnergy(EnergyMeter):
             raise NotAvailable(f"the driver does not tell the energy: {error}", fix=FIX) from error
 
 
-class NvmlPower(EnergyMeter):
+class NvmlPower(NvmlEnergy):
     """The driver's power, sampled in a thread and added up."""
 
     about: ClassVar[str] = "the NVIDIA driver's power reading, sampled and added up"
     provenance: ClassVar[Provenance] = "sampled power"
-    period_s = 0.1
 
     def __init__(self, nvml: Any, device: str) -> None:
         """Begin to sample, at half the period of the readings."""
@@ -96,16 +95,6 @@ class NvmlPower(EnergyMeter):
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
         self._thread.start()
-
-    @classmethod
-    def absent(cls, device: str) -> str | None:
-        """Return why there is no driver to ask."""
-        return _absent(device)
-
-    @classmethod
-    def open(cls, device: str) -> EnergyMeter:
-        """Begin to sample; see EnergyMeter.open."""
-        return cls(_library(), device)
 
     def read(self) -> tuple[float, float]:
         """Return the joules since sampling began; see EnergyMeter.read."""

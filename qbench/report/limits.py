@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from qbench.cases import COPY, Anchor, Case, Float, State
@@ -95,6 +95,15 @@ def _peak(entry: Joined) -> Peak | None:
 
 def _format(case: Case) -> str:
     return format_of(case.deployment.artifact.state)
+
+
+def joined(new: Limits, before: Limits | None) -> Limits:
+    """Return the new limits, with what an earlier probe of this host measured and this one did not."""
+    if before is None or before.host != new.host:
+        return new
+    again = {peak.key for peak in new.peaks}
+    kept = tuple(peak for peak in before.peaks if peak.key not in again)
+    return replace(new, peaks=(*new.peaks, *kept))
 
 
 def write_limits(limits: Limits, path: Path) -> None:

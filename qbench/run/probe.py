@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -61,7 +62,8 @@ def _file(name: str) -> Path:
 
 def _file_on(prefix: tuple[str, ...], name: str, identity: str) -> Path:
     """Return where a device's answer is kept: by the backend's code and the device, versions included."""
-    return _kept(name, (_code(name, ""), prefix, identity))
+    own = BACKENDS[name].distribution if sys.executable in prefix else ""  # this very Python, emulated
+    return _kept(name, (_code(name, own), prefix, identity))
 
 
 def _kept(name: str, why: tuple[object, ...]) -> Path:

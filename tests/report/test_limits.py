@@ -16,6 +16,7 @@ from qbench.report.limits import (
     Limits,
     Peak,
     format_of,
+    joined,
     limits_of,
     read_limits,
     write_limits,
@@ -73,6 +74,15 @@ def test_limits_are_written_and_read_and_a_torn_file_is_named(tmp_path):
     (tmp_path / FILE).write_text("{")
     with pytest.raises(BadFile, match="run `qbench probe`"):
         read_limits(tmp_path / FILE)
+
+
+def test_a_probe_of_one_engine_keeps_what_is_known_of_the_others():
+    before = Limits(HOST, "s", 8e9, (peak("fp32", 1e9), peak("fp32", 3e9, engine="another")))
+    after = joined(Limits(HOST, "t", 9e9, (peak("fp32", 2e9),)), before)
+    assert {(p.engine, p.macs_per_s) for p in after.peaks} == {(FP32.backend, 2e9), ("another", 3e9)}
+    assert after.copy_bytes_per_s == 9e9
+    assert joined(before, replace(before, host="elsewhere")) == before
+    assert joined(before, None) == before
 
 
 def cell(tmp_path, limits, seconds=0.010, **counts):
