@@ -174,6 +174,11 @@ def _nothing(group: list[Cell]) -> str:
     reasons = {cell.reasons[0].text for cell in group if cell.status == "skipped"}
     if len(reasons) == 1 and all(cell.status == "skipped" for cell in group):
         return f"Every cell was skipped: {reasons.pop()}"
+    timed = [cell for cell in group if cell.status == "measured" and pace_of(cell) is not None]
+    if timed and all(cell.unstable for cell in timed):
+        return "Every cell that was timed here is unstable: measure again on a quieter machine"
+    if timed:
+        return "No cell that was timed here is known to answer right and to be steady"
     return "Nothing here was both scored and timed"
 
 
