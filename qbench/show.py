@@ -1,14 +1,12 @@
-"""What the terminal shows besides results: the plan, the lists, and the progress of a run."""
+"""What the terminal shows besides results: the plan and the lists."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from qbench.cases import ArtifactSpec, Case, DataSpec, Step
+from qbench.cases import Case
 from qbench.errors import UnknownName
-from qbench.records import Outcome
 from qbench.registry import Registry, did_you_mean
 
 if TYPE_CHECKING:
@@ -55,7 +53,7 @@ def show_plan(plan: Plan, told: Console) -> None:
     profile = plan.profile
     told.print(
         f"\n{len(plan.cells)} cells, {profile.rounds} rounds of {profile.window_s:g} s: about "
-        f"[bold]{_minutes(plan.estimate_s)}[/]",
+        f"[bold]{minutes(plan.estimate_s)}[/]",
         highlight=False,
     )
 
@@ -214,105 +212,6 @@ def _short(case: Case) -> str:
     return case.deployment.artifact.model.name.rsplit("/", 1)[-1]
 
 
-def _minutes(time_s: float) -> str:
+def minutes(time_s: float) -> str:
+    """Return how long, as a person would say it."""
     return f"{time_s:.0f} s" if time_s < 100 else f"{time_s / 60:.1f} min"
-
-
-# --- progress -------------------------------------------------------------------------------------
-
-
-PHASES = {
-    "data": "examples",
-    "prepare": "preparing",
-    "score": "checking and scoring",
-    "count": "counting instructions",
-    "deploy": "loading",
-    "energy": "measuring energy",
-}
-WEIGHTS = {
-    "anchor": 0.4,
-    "prepare": 3.0,
-    "data": 2.0,
-    "score": 1.0,
-    "count": 3.5,
-    "deploy": 1.0,
-    "energy": 16.0,
-}  # s, about
-
-
-class Progress:
-    """Tells a terminal how a run goes; a log gets a line a phase instead of a bar."""
-
-    def __init__(self, told: Console, plan: Plan) -> None:
-        """Show nothing yet."""
-        from rich.progress import (
-            BarColumn,
-            TextColumn,
-            TimeRemainingColumn,
-        )
-        from rich.progress import Progress as Bar
-
-        self._told, self._profile, self._phase = told, plan.profile, ""
-        self.bar = Bar(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=10),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("about"),
-            TimeRemainingColumn(compact=True, elapsed_when_finished=False),
-            TextColumn("left"),
-            console=told,
-            transient=True,
-            refresh_per_second=2,  # every refresh takes a core from what is timed
-            disable=not told.is_terminal,
-        )
-        self._task = self.bar.add_task("starting", total=None)
-        self._failed = 0
-
-    def planned(self, steps: list[Step]) -> None:
-        """Set the bar's length: steps weighed by about how long they take."""
-        self.bar.update(self._task, total=sum(self._weight(step) for step in steps))
-
-    def started(self, step: Step) -> None:
-        """Name the step that runs now."""
-        phase = PHASES.get(step.kind) or f"round {step.round + 1} of {self._profile.rounds}"
-        if phase != self._phase and not self._told.is_terminal:
-            self._told.print(phase, highlight=False)
-        self._phase = phase
-        self.bar.update(self._task, description=f"{phase:<20} {_what(step):<26.26}")
-
-    def ended(self, step: Step, outcome: Outcome) -> None:
-        """Move the bar; say at once what failed."""
-        self.bar.advance(self._task, self._weight(step))
-        if outcome.kind == "failed":
-            word = "[yellow]failed as expected[/]" if outcome.expected else "[red]failed[/]"
-            self._told.print(word, f"{step.kind} {_what(step)}: {outcome.error}", highlight=False)
-
-    def _weight(self, step: Step) -> float:
-        if step.kind == "time":
-            return self._profile.window_s + 0.5
-        subject = step.subject
-        emulated = isinstance(subject, Case) and subject.deployment.reached == "emulated"
-        return 8.0 if step.kind == "score" and emulated else WEIGHTS.get(step.kind, 0.0)
-
-
-def _what(step: Step) -> str:
-    """Return what a step is about, short."""
-    subject = step.subject
-    if isinstance(subject, Case):
-        return f"{subject.technique}, {subject.deployment.backend}"
-    if isinstance(subject, ArtifactSpec):
-        return " > ".join(hop.use.name for hop in subject.way[1:] if hop.kind == "technique") or "float"
-    return subject.split if isinstance(subject, DataSpec) else "anchor"
-
-
-@contextmanager
-def progress(plan: Plan, told: Console) -> Iterator[Progress]:
-    """Show a run's progress while it lasts."""
-    told.print(
-        f"[bold]{plan.suite.name}[/], profile {plan.profile.name}: {len(plan.cells)} cells, "
-        f"{len(plan.skips)} skipped, about {_minutes(plan.estimate_s)}",
-        highlight=False,
-    )
-    shown = Progress(told, plan)
-    with shown.bar:
-        yield shown

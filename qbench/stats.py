@@ -274,37 +274,6 @@ def mean_interval(samples: Sequence[float]) -> tuple[float, Interval | None]:
     return mean, Interval(mean - half, mean + half, "normal95", len(values))
 
 
-def signed_rank_interval(
-    values: Sequence[float] | np.ndarray, confidence: float
-) -> tuple[float, float, float]:
-    """Return the Hodges-Lehmann estimate of the middle and its exact interval: (middle, low, high).
-
-    The middle is the median of all means of two values (each with itself too). The interval leaves out the
-    outermost of them that the signed-rank test would reject; where even all of them do not reach the
-    confidence, it is smallest to largest.
-
-    Raises:
-        ValueError: no values.
-
-    Source:
-        Hollander and Wolfe 1999, Nonparametric Statistical Methods, section 3.3.
-    """
-    found = _some(values)
-    n = len(found)
-    first, second = np.triu_indices(n)
-    means = np.sort((found[first] + found[second]) / 2)
-    counts = np.ones(1)  # of the sets of ranks 1..n with each sum: the exact law of the signed-rank statistic
-    for rank in range(1, n + 1):
-        grown = np.zeros(len(counts) + rank)
-        grown[: len(counts)] += counts
-        grown[rank:] += counts
-        counts = grown
-    below = np.cumsum(counts) / 2.0**n
-    cut = int(np.searchsorted(below, (1 - confidence) / 2, side="right"))  # sums rejected at either end
-    cut = max(cut - 1, 0)
-    return float(np.median(means)), float(means[cut]), float(means[len(means) - 1 - cut])
-
-
 def share_bounds(hits: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Return the exact two-sided bounds of a share (Clopper and Pearson 1934, Biometrika 26).
 

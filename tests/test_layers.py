@@ -16,7 +16,7 @@ WORDS = {
 }  # fmt: skip
 NUMERICS = WORDS | {"formats", "quant"}
 PLUGINS = {"strategies", "models", "tasks", "data", "backends", "meters"}
-EVERYTHING = NUMERICS | PLUGINS | {"measure", "run", "report", "gate", "show", "doctor", "cli"}
+EVERYTHING = NUMERICS | PLUGINS | {"measure", "run", "report", "gate", "show", "progress", "doctor", "cli"}
 MAY_IMPORT = {
     **{word: WORDS for word in WORDS},  # each other, without a circle: see the test below
     "__init__": set(),
@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "gate": WORDS | {"report"},
     "run": NUMERICS | PLUGINS | {"measure"},
     "show": EVERYTHING - {"cli", "gate", "report"},
+    "progress": WORDS | {"run", "show"},
     "doctor": EVERYTHING - {"cli", "gate", "report"},
     "cli": EVERYTHING,
     "__main__": {"cli"},

@@ -123,6 +123,16 @@ class Backend(abc.ABC):
             ImportError: it is not installed.
         """
 
+    def preload(self) -> None:
+        """Import what every load will need, once in a server instead of in each of its forks.
+
+        Never called where load time or memory are measured: there a load imports what it needs.
+
+        Raises:
+            ImportError: the engine is not installed.
+        """
+        self.engine()
+
     @abc.abstractmethod
     def probe(self) -> Probe:
         """Ask the engine what is here; called in a process of its own."""

@@ -94,7 +94,7 @@ class FakeSession(Session):
 
     def spend(self, time_ns: float) -> None:
         """Move the clock."""
-        self._now_ns += round(time_ns)
+        self._now_ns += max(0, round(time_ns))
 
     @property
     def clock_ns(self) -> Callable[[], int]:

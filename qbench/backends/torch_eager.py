@@ -41,6 +41,12 @@ class TorchEager(Backend):
 
         return torch
 
+    def preload(self) -> None:
+        """Import the reader of programs too: it takes longer than torch does."""
+        self.engine()
+        import torch.ao.quantization.fx._decomposed
+        import torch.export.pt2_archive._package  # noqa: F401  # what torch.export.load imports when it is called
+
     def probe(self) -> Probe:
         """List the devices."""
         try:

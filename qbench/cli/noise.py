@@ -24,6 +24,7 @@ from qbench.cli.options import (
 from qbench.cli.planning import has_cells, plan_of, selection_of
 
 if TYPE_CHECKING:
+    from qbench.gate.trials import Trial
     from qbench.run.plan import Plan
     from qbench.store import Run
 
@@ -60,7 +61,7 @@ def aa(
 @app.command()
 def power(
     results: Annotated[
-        list[Path] | None, typer.Argument(help="Sessions measured before; none: measure them now.")
+        list[Path] | None, typer.Argument(help="Results or power.json of before; none: measure now.")
     ] = None,
     rounds: Rounds = 0,
     sessions: Sessions = 10,
@@ -70,35 +71,64 @@ def power(
     model: Models = None,
     backend: Backends = None,
     out: Out = Path("results"),
+    ledger: Annotated[
+        Path | None,
+        typer.Option("--ledger", help="Keep every trial here; measured ones: OUT/HOST/power.json."),
+    ] = None,
 ) -> None:
-    """Put slow-downs of 2 to 20 % into real sessions, quiet and beside a busy core: which are found?"""
+    """Put slow-downs of 2 to 20 % into real sessions, quiet and beside a busy core: which are found?
+
+    What was judged is kept, a few figures a round, and joins what earlier sessions left there.
+    """
     from qbench.errors import BadFile
+    from qbench.gate.ledger import FILE, joined, read_trials, write_trials
     from qbench.gate.power import power as judged
     from qbench.gate.tell import tell_power
     from qbench.gate.trials import trials_of
-    from qbench.store import read_runs, results_files
+    from qbench.run.host import host_name
 
-    runs = read_runs(file for path in results or () for file in results_files(path))
-    if not results:
-        from qbench.run.neighbour import busy_neighbour
-        from qbench.run.twins import twins_of
-
+    kept = ledger or (None if results else out / host_name() / FILE)
+    known = read_trials(kept) if kept and kept.exists() else ()  # a torn one costs nothing yet
+    if results:
+        trials = joined(known, _trials_in(results))
+    else:
         base = plan_of(suite, hw, profile, selection_of(model, None, backend))
-        runs = _sessions(twins_of(base, SLOW_DOWNS, rounds, "power-quiet"), out, sessions)
-        with busy_neighbour():
-            runs += _sessions(twins_of(base, SLOW_DOWNS, rounds, "power-beside-a-busy-core"), out, sessions)
-    trials = trials_of(runs)
+        trials = joined(known, trials_of(_power_sessions(base, rounds, out, sessions)))
     if not trials:
         named = ", ".join(map(str, results or [out]))
         raise BadFile(f"no float file is measured against itself in {named}", fix="run `qbench power`")
     tell_power(judged(trials), console())
+    if kept:
+        write_trials(trials, kept)
+        console().print(f"ledger   {kept}", highlight=False)
+
+
+def _trials_in(paths: list[Path]) -> tuple[Trial, ...]:
+    """Return the trials of results, folders of them, and ledgers."""
+    from qbench.gate.ledger import joined, read_trials
+    from qbench.gate.trials import trials_of
+    from qbench.store import read_runs, results_files
+
+    kept = [trial for path in paths if path.suffix == ".json" for trial in read_trials(path)]
+    raw = (file for path in paths if path.suffix != ".json" for file in results_files(path))
+    return joined(kept, trials_of(read_runs(raw)))
+
+
+def _power_sessions(base: Plan, rounds: int, out: Path, sessions: int) -> list[Run]:
+    """Measure quiet sessions, and as many beside a process that loads a core."""
+    from qbench.run.neighbour import busy_neighbour
+    from qbench.run.twins import twins_of
+
+    runs = _sessions(twins_of(base, SLOW_DOWNS, rounds, "power-quiet"), out, sessions)
+    with busy_neighbour():
+        return runs + _sessions(twins_of(base, SLOW_DOWNS, rounds, "power-beside-a-busy-core"), out, sessions)
 
 
 def _sessions(plan: Plan, out: Path, count: int) -> list[Run]:
     """Measure the plan so many times; every session starts its own processes."""
+    from qbench.progress import progress
     from qbench.run.protocol import Limits
     from qbench.run.session import execute
-    from qbench.show import progress
 
     has_cells(plan)
     command, runs = shlex.join(["qbench", *sys.argv[1:]]), []

@@ -19,7 +19,7 @@ from typing import Literal
 
 import numpy as np
 
-from qbench.stats import signed_rank_interval
+from qbench.gate.ranks import Tested, holm, p_value, signed_rank_interval
 
 ALPHA = 0.05  # of a night: the chance that any of its comparisons fails by chance
 LIMIT = 1.03  # a limit of 1.05 would pass half of all true slow-downs of 5 %
@@ -108,22 +108,15 @@ def judge(
         return ()
     needed = least_rounds(len(comparisons), alpha)
     able = [one for one in comparisons if len(one.reference) >= needed]
-    slower = _holm([_p_value(one.logs) for one in able], alpha)
-    faster = _holm([_p_value(-one.logs) for one in able], alpha)
+    slower = holm([p_value(one.logs) for one in able], alpha)
+    faster = holm([p_value(-one.logs) for one in able], alpha)
     judged = {
         id(one): _found(one, slow, fast, limit) for one, slow, fast in zip(able, slower, faster, strict=True)
     }
     return tuple(judged.get(id(one)) or _not_run(one, needed, len(comparisons)) for one in comparisons)
 
 
-@dataclass(frozen=True, slots=True)
-class _Tested:
-    p_value: float
-    level: float
-    rejected: bool
-
-
-def _found(one: Comparison, slow: _Tested, fast: _Tested, limit: float) -> Finding:
+def _found(one: Comparison, slow: Tested, fast: Tested, limit: float) -> Finding:
     middle, low, high = (math.exp(value) for value in signed_rank_interval(one.logs, CONFIDENCE))
     bar = max(limit, one.floor)
     result, reason = _result(middle, high, slow, limit, one.floor)
@@ -133,7 +126,7 @@ def _found(one: Comparison, slow: _Tested, fast: _Tested, limit: float) -> Findi
     )  # fmt: skip
 
 
-def _result(middle: float, high: float, slow: _Tested, limit: float, floor: float) -> tuple[Result, str]:
+def _result(middle: float, high: float, slow: Tested, limit: float, floor: float) -> tuple[Result, str]:
     """Return the result and its reason: the three conditions of a failure, the one of a pass."""
     if slow.rejected and middle >= limit and middle > floor:
         return "fail", f"slower by {middle - 1:.1%}: p = {slow.p_value:.2g}, below {slow.level:.2g}"
@@ -161,24 +154,3 @@ def _not_run(one: Comparison, needed: int, family: int) -> Finding:
         f"{needed} rounds"
     )
     return Finding(one.name, "not_run", reason, rounds)
-
-
-def _p_value(logs: np.ndarray) -> float:
-    """Return the chance of ranks as high as these where nothing is slower."""
-    from scipy.stats import wilcoxon
-
-    if not logs.any():  # the same figures in every round
-        return 1.0
-    return float(wilcoxon(logs, alternative="greater", method="auto").pvalue)
-
-
-def _holm(p_values: Sequence[float], alpha: float) -> list[_Tested]:
-    """Test each p value, smallest first, at alpha over how many are left; stop at the first that stands."""
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    tested: dict[int, _Tested] = {}
-    going = True
-    for place, i in enumerate(order):
-        level = alpha / (len(p_values) - place)
-        going = going and p_values[i] <= level
-        tested[i] = _Tested(p_values[i], level, going)
-    return [tested[i] for i in range(len(p_values))]

@@ -11,13 +11,17 @@ from pathlib import Path
 
 from qbench.errors import BadFile
 from qbench.gate.detect import slow_down
-from qbench.gate.trials import gate_figure, single_figures, trials_of
-from qbench.stats import median
+from qbench.gate.trials import Kind, single_figures, trials_of
 from qbench.store import Run
 
 LEVEL = 0.99  # of a further difference: how surely it stays below the floor
 FEWEST = 2  # differences, without which there is no spread
 FILE = "floors.json"
+FIGURES: tuple[tuple[str, str, Kind], ...] = (
+    ("latency, tenth percentile", "latency", "tenth"),
+    ("latency, median", "latency", "middle"),
+    ("throughput", "throughput", "middle"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +60,8 @@ def floors_of(runs: Iterable[Run]) -> tuple[Floor, ...]:
     sessions = tuple(runs)
     pairs = [trial for trial in trials_of(sessions) if not trial.slowed]
     found = {
-        name: [math.log(slow_down(t.compared(figure=figure))) for t in pairs if t.metric == metric]
-        for name, metric, figure in (
-            ("latency, tenth percentile", "latency", gate_figure),
-            ("latency, median", "latency", median),
-            ("throughput", "throughput", median),
-        )
+        name: [math.log(slow_down(t.compared(kind=kind))) for t in pairs if t.metric == metric]
+        for name, metric, kind in FIGURES
     }
     found |= {name.replace("_", " "): values for name, values in single_figures(sessions).items()}
     return tuple(

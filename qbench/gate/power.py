@@ -13,7 +13,7 @@ from math import log
 from qbench.gate.detect import LIMIT, judge, slow_down
 from qbench.gate.noise import floor_of
 from qbench.gate.trials import Trial
-from qbench.stats import share_bounds
+from qbench.stats import median, share_bounds
 
 MEAN_LIMIT = 1.05  # the rule beside it: the mean of all calls is worse than five per cent
 
@@ -24,6 +24,7 @@ class Found:
 
     suite: str
     slowed: float
+    measured: float  # the median of what the copies were found to be slower by, as a ratio
     sessions: int
     trials: int  # cells of all sessions
     detected: int  # trials that the detector fails
@@ -90,6 +91,7 @@ def _found(trials: Sequence[Trial], floors: dict[str, float]) -> Found:
     return Found(
         trials[0].suite,
         trials[0].slowed,
+        median([slow_down(trial.compared()) for trial in trials]),
         len(nights),
         len(trials),
         every.count("fail"),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -17,30 +18,55 @@ TENTH = 0.1
 SINGLE_FIGURES = ("load_time", "first_inference", "peak_memory")  # one a cell and session
 
 
+Kind = Literal["tenth", "middle"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """What the windows of one file took: one figure of each kind a round, in seconds."""
+
+    tenth: tuple[float, ...]  # what a gate looks at: see `gate_figure`
+    middle: tuple[float, ...]
+    mean: tuple[float, ...]
+    calls: tuple[int, ...]
+
+    @classmethod
+    def of(cls, windows: Sequence[Sequence[float]]) -> Rounds:
+        """Return the figures of these windows, each the seconds of its calls."""
+        return cls(
+            tuple(map(gate_figure, windows)),
+            tuple(map(median, windows)),
+            tuple(float(np.mean(window)) for window in windows),
+            tuple(map(len, windows)),
+        )
+
+    @property
+    def mean_of_calls(self) -> float:
+        """Return the mean over all calls of all rounds."""
+        return float(np.average(self.mean, weights=self.calls))
+
+
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A copy beside its original: the samples of every round that both have."""
+    """A copy beside its original, in the rounds that both have."""
 
     session: str
     suite: str  # the name of its run: `aa`, or what it was measured beside
     cell: str
     metric: str  # latency; or throughput, of which the samples are the seconds that one example took
     slowed: float  # what was put in: 0 is an A/A pair
-    reference: tuple[tuple[float, ...], ...]  # [round][sample], in seconds
-    candidate: tuple[tuple[float, ...], ...]
+    reference: Rounds
+    candidate: Rounds
 
-    def compared(
-        self, floor: float = 1.0, figure: Callable[[Sequence[float]], float] | None = None
-    ) -> Comparison:
+    def compared(self, floor: float = 1.0, kind: Kind = "tenth") -> Comparison:
         """Return the pair as the detector takes it: one figure a round."""
-        of = figure or gate_figure
-        return Comparison(self.cell, tuple(map(of, self.reference)), tuple(map(of, self.candidate)), floor)
+        before, now = getattr(self.reference, kind), getattr(self.candidate, kind)
+        return Comparison(self.cell, before, now, floor)
 
     @property
     def mean_slow_down(self) -> float:
         """Return the ratio of the two means over all calls of all rounds: what most nightly gates look at."""
-        before, now = (np.concatenate(side).mean() for side in (self.reference, self.candidate))
-        return float(now / before)
+        return self.candidate.mean_of_calls / self.reference.mean_of_calls
 
 
 def gate_figure(samples: Sequence[float]) -> float:
@@ -75,8 +101,8 @@ def _trials(run: Run) -> Iterator[Trial]:
                 _named(case),
                 "throughput" if case.scenario.name == "saturated" else "latency",
                 case.scenario.slowed,
-                tuple(there[k] for k in common),
-                tuple(rounds[k] for k in common),
+                Rounds.of([there[k] for k in common]),
+                Rounds.of([rounds[k] for k in common]),
             )
 
 

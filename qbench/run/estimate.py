@@ -14,13 +14,14 @@ TECHNIQUE_S = 1.5
 SCORE_S = 0.3  # load, the check against the reference, the proof of kernel
 SCORE_S_PER_EXAMPLE = 0.00035
 EMULATED_S_PER_EXAMPLE = 0.15
-STEP_S = 0.35  # load and warm-up of a timed step that is steady at once
+STEP_S = 0.4  # load and warm-up of a timed step that is steady at once
 ROUND_S = 0.6  # the anchor, and the turn to the next round
 FRESH_S = 1.5  # an interpreter of its own, for a step that a fork server's engine cannot do
 DEPLOY_S = 0.8
 COUNT_S = 3.5  # a fresh emulated interpreter, and a few inferences
 ENERGY_WINDOWS = 5  # of a cell (docs/methodology.md, "Energy")
 ENERGY_S = 16.0  # a window of ten seconds between two idles, and what comes before
+RESTART_S = 0.7  # of the fork server of one engine, between two rounds
 START_S = 15.0  # fork servers import their engines, the planner probes them, the page is written
 
 
@@ -41,8 +42,9 @@ def estimate_s(cells: tuple[Case, ...], profile: Profile) -> float:
     rounds = profile.rounds * (len(timed) * (profile.window_s + STEP_S) + ROUND_S)
     capped = sum(bool(case.deployment.isa) for case in timed)
     rounds += profile.rounds * capped * FRESH_S
-    starts = START_S * (profile.rounds if profile.fresh_servers else 1)
-    return starts + prepare + score + rounds + len(timed) * DEPLOY_S + counted * COUNT_S
+    engines = len({case.deployment.backend for case in timed})
+    rounds += RESTART_S * engines * profile.rounds * profile.fresh_servers
+    return START_S + prepare + score + rounds + len(timed) * DEPLOY_S + counted * COUNT_S
 
 
 def energy_s(cells: int) -> float:

@@ -7,6 +7,7 @@ import platform
 import re
 import secrets
 import subprocess
+import time
 from datetime import UTC, datetime
 from importlib.metadata import distributions
 from pathlib import Path
@@ -23,6 +24,7 @@ TOLD = (
     "torch", "torchao", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript", "openvino", "nncf", "numpy",
     "transformers", "scikit-learn", "pillow", "matplotlib",
 )  # fmt: skip
+READINGS = 1_000  # of the clock, to know what one costs
 
 
 def host_name() -> str:
@@ -70,8 +72,23 @@ def host_facts() -> tuple[tuple[str, str], ...]:
         "python": platform.python_version(),
         "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip(),
         "hypervisor": "yes" if "hypervisor" in flags else "",
+        "clock": _clock(),
+        "clock reading": f"{_reading_ns():.0f} ns",
     }
     return tuple((name, value) for name, value in facts.items() if value)
+
+
+def _clock() -> str:
+    """Return what calls are timed with: its source and its resolution."""
+    source = _read("/sys/devices/system/clocksource/clocksource0/current_clocksource").strip()
+    tick_ns = time.get_clock_info("perf_counter").resolution * 1e9
+    return f"{source}, {tick_ns:g} ns" if source else f"{tick_ns:g} ns"
+
+
+def _reading_ns() -> float:
+    """Return what one reading of the clock costs: every timed call holds about one of them."""
+    readings = [time.perf_counter_ns() for _ in range(READINGS + 1)]
+    return (readings[-1] - readings[0]) / READINGS
 
 
 def versions() -> tuple[tuple[str, str], ...]:

@@ -65,7 +65,7 @@ def preload(names: list[str]) -> None:
     # engines first: a library that stands on one would start its telemetry, which is a thread
     for name in sorted(names, key=lambda name: name not in BACKENDS):
         if name in BACKENDS:
-            BACKENDS[name]().engine()
+            BACKENDS[name]().preload()
         else:
             importlib.import_module(name)
     gc.collect()

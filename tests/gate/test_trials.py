@@ -49,7 +49,7 @@ def session(name: str, factors: dict[Case, float], *, suite: str = "aa", noise: 
 
 def test_a_copy_is_paired_with_its_original_whatever_that_is_called() -> None:
     (pair,) = trials_of([session("one", {COPY: 1.0})])
-    assert (pair.session, pair.slowed, len(pair.reference)) == ("one", 0.0, ROUNDS)
+    assert (pair.session, pair.slowed, len(pair.reference.calls)) == ("one", 0.0, ROUNDS)
     assert pair.mean_slow_down == pytest.approx(1.0, abs=0.01)
 
 
@@ -64,7 +64,7 @@ def test_only_rounds_that_both_have_count() -> None:
         for record in run.records
     ]
     (pair,) = trials_of([replace(run, records=tuple(broken))])
-    assert len(pair.reference) == len(pair.candidate) == ROUNDS - 2
+    assert len(pair.reference.tenth) == len(pair.candidate.tenth) == ROUNDS - 2
 
 
 def test_a_run_without_copies_has_no_trial() -> None:
@@ -109,6 +109,7 @@ def test_what_was_put_in_is_found_and_nothing_else_is() -> None:
     assert (none.slowed, none.sessions, none.nights, none.nights_by_mean) == (0.0, 6, 0, 0)
     assert (two.slowed, two.detected, two.by_mean) == (0.02, 0, 0)  # below the practical limit
     assert (ten.slowed, ten.detected, ten.trials, ten.by_mean) == (0.10, 6, 6, 6)
+    assert [round(found.measured, 2) for found in (none, two, ten)] == [1.0, 1.02, 1.1]
     assert none.bounds == (0.0, pytest.approx(1 - 0.025 ** (1 / 6)))
     assert ten.bounds == (pytest.approx(0.025 ** (1 / 6)), 1.0)
 

@@ -1,6 +1,10 @@
 """Float against itself, through the real executor on the fake engine, whose every number is known."""
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -60,6 +64,28 @@ def test_a_neighbour_is_busy_and_gone_afterwards():
         os.kill(pid, 0)
 
 
+def test_a_neighbour_does_not_outlive_a_parent_that_is_killed():
+    code = """
+import os, signal
+from qbench.run.neighbour import busy_neighbour
+with busy_neighbour() as pid:
+    print(pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=20
+    )
+    pid = int(done.stdout)
+    for _ in range(100):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    os.kill(pid, signal.SIGKILL)
+    pytest.fail("it still keeps a core busy ten seconds later")
+
+
 def test_the_commands_say_what_they_found(inside):
     inside.suite("some", {})
     ran = inside.qbench("power", "-s", "some", "--hw", "testbed", "--sessions", "2", "--rounds", "6")
@@ -67,6 +93,12 @@ def test_the_commands_say_what_they_found(inside):
     assert "power-quiet: 2 sessions" in ran.stdout
     assert "power-beside-a-busy-core: 2 sessions" in ran.stdout
     assert "20%" in ran.stdout
+    ledger = next((inside.root / "results").rglob("power.json"))
+    kept = ledger.read_text()
+    assert inside.qbench("power", str(ledger)).stdout.split("power-beside")[-1] in ran.stdout
+    assert ledger.read_text() == kept  # judging again writes nothing
+    joined = inside.qbench("power", "results", "--ledger", "all.json")
+    assert (inside.root / "all.json").read_text() == kept, joined.stderr
     again = inside.qbench("power", "results")
     assert again.stdout.split("power-beside")[-1].split("results")[0] in ran.stdout
     floors = inside.qbench("aa", "-s", "some", "--hw", "testbed", "--rounds", "6")

@@ -250,3 +250,17 @@ def test_a_banner_on_stdout_is_passed_over(tmp_path, monkeypatch):
 def test_a_worker_starts_behind_a_prefix():
     with Worker(("numpy",), prefix=("env", "QBENCH_TEST=1", sys.executable)) as worker:
         assert isinstance(worker.ask(ANCHOR).result, Measured)
+
+
+def test_a_server_of_an_engine_has_what_its_loads_would_import():
+    """Reading a program imports more than torch is: a second and a half in every fork, unless it is there."""
+    code = """
+import sys
+from qbench.run.worker import preload
+preload(["torch_eager"])
+print(len(__import__("os").listdir("/proc/self/task")), *sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    threads, *loaded = done.stdout.split()
+    assert {"torch.export.pt2_archive._package", "sympy"} <= set(loaded)
+    assert threads == "1"  # or it could not be forked

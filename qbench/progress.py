@@ -1,0 +1,113 @@
+"""How a run goes, while it goes: a bar on a terminal, a line a phase in a log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from qbench.cases import ArtifactSpec, Case, DataSpec, Step
+from qbench.records import Outcome
+from qbench.show import minutes
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from qbench.run.plan import Plan
+
+
+PHASES = {
+    "data": "examples",
+    "prepare": "preparing",
+    "score": "checking and scoring",
+    "count": "counting instructions",
+    "deploy": "loading",
+    "energy": "measuring energy",
+}
+WEIGHTS = {
+    "anchor": 0.4,
+    "prepare": 3.0,
+    "data": 2.0,
+    "score": 1.0,
+    "count": 3.5,
+    "deploy": 1.0,
+    "energy": 16.0,
+}  # s, about
+
+
+class Progress:
+    """Tells a terminal how a run goes; a log gets a line a phase instead of a bar."""
+
+    def __init__(self, told: Console, plan: Plan) -> None:
+        """Show nothing yet."""
+        from rich.progress import (
+            BarColumn,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+        from rich.progress import Progress as Bar
+
+        self._told, self._profile, self._phase = told, plan.profile, ""
+        self.bar = Bar(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=10),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("about"),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=False),
+            TextColumn("left"),
+            console=told,
+            transient=True,
+            refresh_per_second=2,  # every refresh takes a core from what is timed
+            disable=not told.is_terminal,
+        )
+        self._task = self.bar.add_task("starting", total=None)
+        self._failed = 0
+
+    def planned(self, steps: list[Step]) -> None:
+        """Set the bar's length: steps weighed by about how long they take."""
+        self.bar.update(self._task, total=sum(self._weight(step) for step in steps))
+
+    def started(self, step: Step) -> None:
+        """Name the step that runs now."""
+        phase = PHASES.get(step.kind) or f"round {step.round + 1} of {self._profile.rounds}"
+        if phase != self._phase and not self._told.is_terminal:
+            self._told.print(phase, highlight=False)
+        self._phase = phase
+        self.bar.update(self._task, description=f"{phase:<20} {_what(step):<26.26}")
+
+    def ended(self, step: Step, outcome: Outcome) -> None:
+        """Move the bar; say at once what failed."""
+        self.bar.advance(self._task, self._weight(step))
+        if outcome.kind == "failed":
+            word = "[yellow]failed as expected[/]" if outcome.expected else "[red]failed[/]"
+            self._told.print(word, f"{step.kind} {_what(step)}: {outcome.error}", highlight=False)
+
+    def _weight(self, step: Step) -> float:
+        if step.kind == "time":
+            return self._profile.window_s + 0.5
+        subject = step.subject
+        emulated = isinstance(subject, Case) and subject.deployment.reached == "emulated"
+        return 8.0 if step.kind == "score" and emulated else WEIGHTS.get(step.kind, 0.0)
+
+
+def _what(step: Step) -> str:
+    """Return what a step is about, short."""
+    subject = step.subject
+    if isinstance(subject, Case):
+        return f"{subject.technique}, {subject.deployment.backend}"
+    if isinstance(subject, ArtifactSpec):
+        return " > ".join(hop.use.name for hop in subject.way[1:] if hop.kind == "technique") or "float"
+    return subject.split if isinstance(subject, DataSpec) else "anchor"
+
+
+@contextmanager
+def progress(plan: Plan, told: Console) -> Iterator[Progress]:
+    """Show a run's progress while it lasts."""
+    told.print(
+        f"[bold]{plan.suite.name}[/], profile {plan.profile.name}: {len(plan.cells)} cells, "
+        f"{len(plan.skips)} skipped, about {minutes(plan.estimate_s)}",
+        highlight=False,
+    )
+    shown = Progress(told, plan)
+    with shown.bar:
+        yield shown
