@@ -189,6 +189,13 @@ CATALOGUE = {
             "Times the kernel took the processor away during the window.",
         ),
         Metric("steal", "s", "lower", "Processor time that the hypervisor gave to others during the window."),
+        Metric(
+            "processor_wait",
+            "s",
+            "lower",
+            "Time that the process's threads were ready to run and had no processor, added up.",
+        ),
+        Metric("watched", "s", "neither", "How long the witnesses looked: the warm-up and the window."),
         Metric("cpu_frequency", "Hz", "neither", "Mean frequency of the cores, before and after the window."),
         Metric(
             "temperature", "°C", "neither", "The processor's hottest sensor, before and after the window."

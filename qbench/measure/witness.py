@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import resource
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,12 +25,21 @@ class Witness:
     steal_s: float | None
     frequency_hz: float | None = None
     temperature_c: float | None = None
+    waited_s: float | None = None  # of this process's threads, for a processor, added up since each began
+    moment_s: float | None = None  # on a clock that only goes on
 
     @staticmethod
     def now(root: Path = ROOT) -> Witness:
         """Read them; `root` is where the system's files lie."""
         switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
-        return Witness(switches, _steal_s(root), _frequency_hz(root), _temperature_c(root))
+        return Witness(
+            switches,
+            _steal_s(root),
+            _frequency_hz(root),
+            _temperature_c(root),
+            _waited_s(root),
+            time.monotonic(),
+        )
 
     def since(self, start: Witness) -> tuple[Measurement, ...]:
         """Return what happened between `start` and this moment, and the sensors before and after."""
@@ -37,8 +47,13 @@ class Witness:
         switches = self.involuntary_switches - start.involuntary_switches
         if switches >= 0:
             found.append(Measurement("involuntary_switches", (switches,)))
-        if self.steal_s is not None and start.steal_s is not None and self.steal_s >= start.steal_s:
-            found.append(Measurement("steal", (self.steal_s - start.steal_s,)))
+        for metric, then, now in (
+            ("steal", start.steal_s, self.steal_s),
+            ("processor_wait", start.waited_s, self.waited_s),
+            ("watched", start.moment_s, self.moment_s),
+        ):
+            if then is not None and now is not None and now >= then:
+                found.append(Measurement(metric, (now - then,)))
         for metric, before, after in (
             ("cpu_frequency", start.frequency_hz, self.frequency_hz),
             ("temperature", start.temperature_c, self.temperature_c),
@@ -52,6 +67,17 @@ def _steal_s(root: Path) -> float | None:
     """Return the processor seconds that the hypervisor gave to others since boot, all cores added up."""
     fields = _text(root / "proc/stat").partition("\n")[0].split()
     return int(fields[8]) / os.sysconf("SC_CLK_TCK") if len(fields) > 8 else None
+
+
+def _waited_s(root: Path) -> float | None:
+    """Return how long this process's threads were ready to run and had no processor, all added up.
+
+    Source:
+        Linux, Documentation/scheduler/sched-stats.rst: the second number of /proc/PID/schedstat.
+    """
+    told = [_text(path).split() for path in root.glob("proc/self/task/[0-9]*/schedstat")]
+    waits = [int(fields[1]) for fields in told if len(fields) == 3]
+    return sum(waits) / 1e9 if waits else None
 
 
 def _frequency_hz(root: Path) -> float | None:

@@ -16,6 +16,7 @@ from qbench.units import Unit, text
 
 WITNESS_UNITS: dict[str, Unit] = {
     "involuntary_switches": "1",
+    "processor_wait": "s",
     "steal": "s",
     "load_average": "1",
     "cpu_frequency": "Hz",

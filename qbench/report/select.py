@@ -201,7 +201,9 @@ def _told(failed: Failed) -> str:
 def _round(entry: Joined, k: int, ratio: float | None) -> Round:
     measurement, number = entry.speed()[k]
     outcome = entry.times[k].record.outcome
-    names = ("involuntary_switches", "steal", "load_average", "cpu_frequency", "temperature")
+    names = (
+        "involuntary_switches", "processor_wait", "steal", "load_average", "cpu_frequency", "temperature",
+    )  # fmt: skip
     found = ((name, find(outcome, name)) for name in names)
     witnesses = tuple((name, median(m.samples)) for name, m in found if m is not None and m.samples)
     unit: Unit = "1/s" if entry.timed == "throughput" else "s"

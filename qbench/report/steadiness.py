@@ -11,6 +11,7 @@ from qbench.units import text
 UNSTEADY_CPU, UNSTEADY_OTHER = 0.10, 0.025  # spread of the ratio inside the rounds (methodology, "Latency")
 SWITCHES_TIMES, SWITCHES_MORE = 3.0, 20.0  # a round's rate over the cell's usual one, and by so many a second
 STOLEN = 0.02  # of one processor's time in a round
+WAITED = 0.20  # of the window, by thread: figures quiet and loaded in docs/log.md
 ROUNDS = 3  # of a cell: fewer have no usual rate
 LONGER = {"quick": "standard", "standard": "rigorous", "gate": "rigorous"}  # the next more thorough profile
 
@@ -38,26 +39,49 @@ def unstable(entry: Joined, spread: Value, profile: str) -> Verdict | None:
 
 def _taken_away(entry: Joined) -> str:
     """Return how a round's witnesses say that others ran in its place; nothing where they do not."""
-    switches: dict[int, float] = {}
-    stolen: dict[int, float] = {}
-    for number, (window, _) in entry.speed().items():
-        if entry.timed == "throughput":  # its samples are rates, and say nothing of its length
-            return ""
-        length_s = window.group * (sum(window.samples) + sum(window.warmup))
-        outcome = entry.times[number].record.outcome
-        for metric, rates in (("involuntary_switches", switches), ("steal", stolen)):
-            found = find(outcome, metric)
-            if found is not None and length_s > 0:
-                rates[number] = found.samples[0] / length_s
-    worst = max(stolen, key=lambda number: stolen[number], default=None)
-    if worst is not None and stolen[worst] > STOLEN:
-        return f"the hypervisor took {text(stolen[worst], 'share')} of a processor away in round {worst}"
+    waited = _rates(entry, "processor_wait")
+    worst, rate = _largest(waited)
+    assert entry.case is not None
+    share = rate / entry.case.deployment.threads
+    if share > WAITED:
+        return (
+            f"others had the processor: its threads waited {text(share, 'share')} of round {worst} for one "
+            f"(limit {text(WAITED, 'share')})"
+        )
+    worst, rate = _largest(_rates(entry, "steal"))
+    if rate > STOLEN:
+        return f"the hypervisor took {text(rate, 'share')} of a processor away in round {worst}"
+    switches = _rates(entry, "involuntary_switches")
     if len(switches) >= ROUNDS:
-        usual, worst = median(list(switches.values())), max(switches, key=lambda number: switches[number])
-        rose = switches[worst] > SWITCHES_TIMES * usual and switches[worst] > usual + SWITCHES_MORE
-        if rose:
+        usual, (worst, rate) = median(list(switches.values())), _largest(switches)
+        if rate > SWITCHES_TIMES * usual and rate > usual + SWITCHES_MORE:
             return (
-                f"the process was interrupted {switches[worst]:.0f} times a second in round {worst}, "
+                f"the process was interrupted {rate:.0f} times a second in round {worst}, "
                 f"and {usual:.0f} times usually"
             )
     return ""
+
+
+def _rates(entry: Joined, metric: str) -> dict[int, float]:
+    """Return, by round, what this witness counted in a second."""
+    rates = {}
+    for number in entry.speed():
+        found, length_s = find(entry.times[number].record.outcome, metric), _length_s(entry, number)
+        if found is not None and length_s > 0:
+            rates[number] = found.samples[0] / length_s
+    return rates
+
+
+def _length_s(entry: Joined, number: int) -> float:
+    """Return how long a round's witnesses looked; 0 where that is not known."""
+    watched = find(entry.times[number].record.outcome, "watched")
+    if watched is not None:
+        return watched.samples[0]
+    if entry.timed == "throughput":  # its samples are rates, and say nothing of its length
+        return 0.0
+    window, _ = entry.speed()[number]  # of a record from before the witnesses said so themselves
+    return window.group * (sum(window.samples) + sum(window.warmup))
+
+
+def _largest(rates: dict[int, float]) -> tuple[int, float]:
+    return max(rates.items(), key=lambda item: item[1], default=(0, 0.0))

@@ -48,6 +48,23 @@ def test_counters_that_go_back_say_nothing():
     assert told == {"load_average"}
 
 
+def test_how_long_threads_waited_for_a_processor(tmp_path):
+    """Two threads that waited 1.5 s and 0.5 s; of the third line nothing is known."""
+    files = {
+        "proc/self/task/7/schedstat": "900 1500000000 3\n",
+        "proc/self/task/8/schedstat": "900 500000000 3\n",
+        "proc/self/task/9/schedstat": "",
+    }
+    then = system(tmp_path, files)
+    assert then.waited_s == 2.0
+    now = system(tmp_path, {"proc/self/task/8/schedstat": "900 1250000000 3\n"})
+    numbers = {m.metric: m.samples[0] for m in now.since(then)}
+    assert numbers["processor_wait"] == pytest.approx(0.75)
+    assert 0 <= numbers["watched"] < 1
+    assert set(numbers) <= set(CATALOGUE)
+    assert system(tmp_path / "elsewhere", {}).waited_s is None
+
+
 def system(root, files):
     for name, text in files.items():
         path = root / name
@@ -84,4 +101,4 @@ def test_without_a_governor_the_processors_list_tells_the_frequency(tmp_path):
 def test_a_system_that_tells_nothing_has_no_sensor(tmp_path):
     found = Witness.now(tmp_path)
     assert (found.steal_s, found.frequency_hz, found.temperature_c) == (None, None, None)
-    assert {m.metric for m in found.since(found)} == {"load_average", "involuntary_switches"}
+    assert {m.metric for m in found.since(found)} == {"load_average", "involuntary_switches", "watched"}

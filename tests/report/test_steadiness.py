@@ -40,5 +40,13 @@ def test_a_processor_that_was_taken_away(tmp_path, steal, taken):
     assert (said is not None and "took 10.0 % of a processor away in round 2" in said) == taken
 
 
+@pytest.mark.parametrize(("waited", "taken"), [(0.05, False), (0.9, True)])
+def test_threads_that_wait_for_a_processor_in_every_round(tmp_path, waited, taken):
+    """Half a minute under a load that never changes: the ratios agree, and nothing rises."""
+    threads = example.FAST.deployment.threads
+    said = unstable(tmp_path, processor_wait=(waited * threads,) * 4, watched=(3,) * 4)
+    assert (said is not None and "its threads waited 30.0 % of round 0 for one" in said) == taken
+
+
 def test_no_witness_says_nothing(tmp_path):
     assert unstable(tmp_path) is None
