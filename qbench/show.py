@@ -205,7 +205,8 @@ def _asked(case: Case) -> str:
     if name in ("scored", "counted"):
         return f"{name} only"
     streams = f", {placed.streams} streams" if name == "saturated" else ""
-    return f"{batch}, {placed.threads} thr{streams}"
+    capped = f", {placed.isa}" if placed.isa else ""
+    return f"{batch}, {placed.threads} thr{streams}{capped}"
 
 
 def _short(case: Case) -> str:
