@@ -61,12 +61,13 @@ def findings() -> Iterator[Finding]:
 
 def _machine() -> Iterator[Finding]:
     from qbench.meters.base import best_meter, why_unavailable
-    from qbench.run.host import host_facts, versions
+    from qbench.run.host import clock_reading_ns, host_facts, versions
 
     facts = dict(host_facts())
     for name in ("processor", "instruction sets", "cores usable", "system", "python"):
         if name in facts:
             yield Finding("ok", name, facts[name])
+    yield Finding("ok", "clock", f"{facts['clock']}; a reading takes {clock_reading_ns():.0f} ns")
     load = os.getloadavg()[0]
     busy = load > 0.5 * (os.cpu_count() or 1)
     yield Finding(

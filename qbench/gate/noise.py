@@ -39,12 +39,13 @@ def floor_of(differences: Sequence[float]) -> float | None:
     """Return the slow-down below which the next comparison of unchanged code stays with 99 % confidence.
 
     `differences` are log ratios of copies of one file, one a session and cell. Their mean is known to be
-    zero, so their root mean square estimates the spread, and a further one stays below
-    t(0.99; n) * s * sqrt(1 + 1/n): a prediction bound, which is wide where there are few.
+    zero, so their root mean square s estimates the spread with n degrees of freedom, and a further one over s
+    is distributed as Student's t: it stays below t(0.99; n) * s, which is wide where there are few.
     None: fewer than two differences have no spread.
 
     Source:
-        Hahn and Meeker 1991, Statistical Intervals, section 4.2 (prediction of one further observation).
+        Student 1908, Biometrika 6(1); Hahn and Meeker 1991, Statistical Intervals, section 4.2, of which this
+        is the case of a known mean.
     """
     from scipy.stats import t
 
@@ -52,7 +53,7 @@ def floor_of(differences: Sequence[float]) -> float | None:
     if n < FEWEST:
         return None
     spread = math.sqrt(sum(value * value for value in differences) / n)
-    return math.exp(float(t.ppf(LEVEL, n)) * spread * math.sqrt(1 + 1 / n))
+    return math.exp(float(t.ppf(LEVEL, n)) * spread)
 
 
 def floors_of(runs: Iterable[Run]) -> tuple[Floor, ...]:
@@ -60,7 +61,11 @@ def floors_of(runs: Iterable[Run]) -> tuple[Floor, ...]:
     sessions = tuple(runs)
     pairs = [trial for trial in trials_of(sessions) if not trial.slowed]
     found = {
-        name: [math.log(slow_down(t.compared(kind=kind))) for t in pairs if t.metric == metric]
+        name: [
+            math.log(slow_down(t.compared(kind=kind)))
+            for t in pairs
+            if t.metric == metric and (kind == "middle" or t.figure == kind)
+        ]
         for name, metric, kind in FIGURES
     }
     found |= {name.replace("_", " "): values for name, values in single_figures(sessions).items()}

@@ -23,6 +23,8 @@ class Found:
     """How often one slow-down was found; 0 is none, and what was found then are false alarms."""
 
     suite: str
+    profile: str
+    rounds: int
     slowed: float
     measured: float  # the median of what the copies were found to be slower by, as a ratio
     sessions: int
@@ -52,51 +54,49 @@ class Found:
 def power(trials: Sequence[Trial]) -> tuple[Found, ...]:
     """Judge every session as a night, once for each slow-down that was put in, and once for none.
 
-    The floor of a session is that of the others: what is judged has no say in it.
+    Sessions are of a kind where they were measured beside the same, by the same profile, in as many rounds.
+    The floor of a session is that of the others of its kind: what is judged has no say in it.
     """
-    kinds = dict.fromkeys((trial.suite, trial.slowed) for trial in trials)
+    rounds: dict[str, int] = {}
+    for trial in trials:
+        rounds[trial.session] = max(rounds.get(trial.session, 0), len(trial.reference.samples))
+    kinds: dict[tuple[str, str, int], list[Trial]] = {}
+    for trial in trials:
+        kinds.setdefault((trial.suite, trial.profile, rounds[trial.session]), []).append(trial)
     return tuple(
-        _found([t for t in trials if (t.suite, t.slowed) == kind], _floors(trials)) for kind in sorted(kinds)
+        _found(of_kind, slowed, kind)
+        for kind, of_kind in sorted(kinds.items())
+        for slowed in sorted({trial.slowed for trial in of_kind})
     )
 
 
-def floor_without(trials: Sequence[Trial], session: str) -> float:
+def floor_without(trials: Sequence[Trial], session: str, metric: str) -> float:
     """Return the floor that the A/A pairs of all other sessions give; 1 where they are too few."""
-    pairs = (trial for trial in trials if not trial.slowed and trial.session != session)
+    pairs = (t for t in trials if not t.slowed and t.session != session and t.metric == metric)
     others = [log(slow_down(trial.compared())) for trial in pairs]
     return floor_of(others) or 1.0
 
 
-def _floors(trials: Sequence[Trial]) -> dict[str, float]:
-    """Return every session's floor, from the others that were measured beside the same."""
-    suites = {trial.session: trial.suite for trial in trials}
-    return {
-        session: floor_without([t for t in trials if t.suite == suite], session)
-        for session, suite in suites.items()
-    }
-
-
-def _found(trials: Sequence[Trial], floors: dict[str, float]) -> Found:
+def _found(of_kind: Sequence[Trial], slowed: float, kind: tuple[str, str, int]) -> Found:
     nights: dict[str, list[Trial]] = {}
-    for trial in trials:
-        nights.setdefault(trial.session, []).append(trial)
-    results = {
-        session: [found.result for found in judge([t.compared(floors[session]) for t in night], limit=LIMIT)]
+    for trial in of_kind:
+        if trial.slowed == slowed:
+            nights.setdefault(trial.session, []).append(trial)
+    judged = [
+        judge([t.compared(floor_without(of_kind, session, t.metric)) for t in night], limit=LIMIT)
         for session, night in nights.items()
-    }
-    every = [result for night in results.values() for result in night]
-    by_mean = {
-        session: [trial.mean_slow_down > MEAN_LIMIT for trial in night] for session, night in nights.items()
-    }
+    ]
+    every = [found.result for night in judged for found in night]
+    by_mean = [[trial.mean_slow_down > MEAN_LIMIT for trial in night] for night in nights.values()]
     return Found(
-        trials[0].suite,
-        trials[0].slowed,
-        median([slow_down(trial.compared()) for trial in trials]),
+        *kind,
+        slowed,
+        median([slow_down(trial.compared()) for night in nights.values() for trial in night]),
         len(nights),
-        len(trials),
+        len(every),
         every.count("fail"),
         every.count("inconclusive") + every.count("not_run"),
-        sum(map(sum, by_mean.values())),
-        sum("fail" in night for night in results.values()),
-        sum(map(any, by_mean.values())),
+        sum(map(sum, by_mean)),
+        sum(any(found.result == "fail" for found in night) for night in judged),
+        sum(map(any, by_mean)),
     )

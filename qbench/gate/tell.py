@@ -35,8 +35,8 @@ def tell_floors(floors: Sequence[Floor], told: Console) -> None:
 
 def tell_power(found: Sequence[Found], told: Console) -> None:
     """Print what was found of each slow-down, and how often nothing was cried over."""
-    for suite in dict.fromkeys(one.suite for one in found):
-        rows = [one for one in found if one.suite == suite]
+    for kind in dict.fromkeys((one.suite, one.profile, one.rounds) for one in found):
+        rows = [one for one in found if (one.suite, one.profile, one.rounds) == kind]
         table = _table(
             "put in", "measured", "found", "95 % bounds", "unclear", f"mean > {MEAN_LIMIT - 1:.0%}"
         )
@@ -54,7 +54,11 @@ def tell_power(found: Sequence[Found], told: Console) -> None:
                 str(one.unclear),
                 f"{by_mean} of {of}",
             )
-        told.print(f"\n[bold]{suite}[/]: {rows[0].sessions} sessions", highlight=False)
+        suite, profile, rounds = kind
+        sessions = max(one.sessions for one in rows)
+        told.print(
+            f"\n[bold]{suite}[/]: {sessions} sessions of {rounds} rounds, profile {profile}", highlight=False
+        )
         told.print(table)
     told.print(
         "measured: the median of the estimates. Where nothing was put in, what is found are nights with a "

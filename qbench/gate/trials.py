@@ -25,25 +25,25 @@ Kind = Literal["tenth", "middle"]
 class Rounds:
     """What the windows of one file took: one figure of each kind a round, in seconds."""
 
-    tenth: tuple[float, ...]  # what a gate looks at: see `gate_figure`
+    tenth: tuple[float, ...]  # percentile
     middle: tuple[float, ...]
     mean: tuple[float, ...]
-    calls: tuple[int, ...]
+    samples: tuple[int, ...]  # in each window: calls, or groups of very short ones
 
     @classmethod
     def of(cls, windows: Sequence[Sequence[float]]) -> Rounds:
         """Return the figures of these windows, each the seconds of its calls."""
         return cls(
-            tuple(map(gate_figure, windows)),
+            tuple(float(np.quantile(window, TENTH)) for window in windows),
             tuple(map(median, windows)),
             tuple(float(np.mean(window)) for window in windows),
             tuple(map(len, windows)),
         )
 
     @property
-    def mean_of_calls(self) -> float:
-        """Return the mean over all calls of all rounds."""
-        return float(np.average(self.mean, weights=self.calls))
+    def mean_of_all(self) -> float:
+        """Return the mean over all samples of all rounds."""
+        return float(np.average(self.mean, weights=self.samples))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,31 +52,33 @@ class Trial:
 
     session: str
     suite: str  # the name of its run: `aa`, or what it was measured beside
+    profile: str
     cell: str
     metric: str  # latency; or throughput, of which the samples are the seconds that one example took
     slowed: float  # what was put in: 0 is an A/A pair
     reference: Rounds
     candidate: Rounds
 
-    def compared(self, floor: float = 1.0, kind: Kind = "tenth") -> Comparison:
+    @property
+    def figure(self) -> Kind:
+        """Return what a gate looks at: the tenth percentile, or the median where calls are too few for that.
+
+        A busy neighbour lengthens calls and shortens none: the tenth percentile of single-threaded windows
+        spreads by 1.7 % beside one, and the median by 9.8 % (docs/methodology.md). Chosen once for all
+        windows of both sides: the slower has fewer calls, and a percentile over a median is no ratio.
+        """
+        fewest = min(*self.reference.samples, *self.candidate.samples)
+        return "tenth" if fewest >= percentile_floor(TENTH) else "middle"
+
+    def compared(self, floor: float = 1.0, kind: Kind | None = None) -> Comparison:
         """Return the pair as the detector takes it: one figure a round."""
-        before, now = getattr(self.reference, kind), getattr(self.candidate, kind)
+        before, now = (getattr(side, kind or self.figure) for side in (self.reference, self.candidate))
         return Comparison(self.cell, before, now, floor)
 
     @property
     def mean_slow_down(self) -> float:
         """Return the ratio of the two means over all calls of all rounds: what most nightly gates look at."""
-        return self.candidate.mean_of_calls / self.reference.mean_of_calls
-
-
-def gate_figure(samples: Sequence[float]) -> float:
-    """Return the tenth percentile of a window, or its median where the calls are too few for that.
-
-    A busy neighbour lengthens calls and shortens none: the tenth percentile of single-threaded windows
-    spreads by 1.7 % beside one, and the median by 9.8 % (docs/methodology.md).
-    """
-    enough = len(samples) >= percentile_floor(TENTH)
-    return float(np.quantile(samples, TENTH)) if enough else median(samples)
+        return self.candidate.mean_of_all / self.reference.mean_of_all
 
 
 def trials_of(runs: Iterable[Run]) -> tuple[Trial, ...]:
@@ -98,6 +100,7 @@ def _trials(run: Run) -> Iterator[Trial]:
             yield Trial(
                 run.session.id,
                 run.session.suite,
+                run.session.profile,
                 _named(case),
                 "throughput" if case.scenario.name == "saturated" else "latency",
                 case.scenario.slowed,

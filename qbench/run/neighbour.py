@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from qbench.errors import NotAvailable
+
 # It goes on while the one who started it lives: a neighbour that is left behind disturbs all that follows.
 BUSY = """
 import os, sys
@@ -23,6 +25,12 @@ def busy_neighbour() -> Iterator[int]:
     process = subprocess.Popen([sys.executable, "-S", "-E", "-c", BUSY, str(os.getpid())])
     try:
         yield process.pid
+        if process.poll() is not None:
+            raise NotAvailable(
+                f"the busy neighbour ended by itself with code {process.returncode}: what was measured "
+                "meanwhile was measured beside nothing",
+                fix="measure again; a limit on processor time (ulimit -t) ends such a program",
+            )
     finally:
         process.kill()
         process.wait()

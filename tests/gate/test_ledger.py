@@ -16,12 +16,14 @@ from qbench.gate.trials import Rounds, Trial
 def trial(session: str, slowed: float = 0.0) -> Trial:
     windows = [[0.010 + 0.0001 * (i % 7) + 0.0003 * k for i in range(80)] for k in range(12)]
     slower = [[call * (1 + slowed) for call in window] for window in windows]
-    return Trial(session, "quiet", "net on engine", "latency", slowed, Rounds.of(windows), Rounds.of(slower))
+    return Trial(
+        session, "quiet", "gate", "net on engine", "latency", slowed, Rounds.of(windows), Rounds.of(slower)
+    )
 
 
 def test_the_mean_of_all_calls_weighs_rounds_by_their_calls() -> None:
     """Three calls of 1 s and one of 5 s: 2 s, and not the 3 s of the two rounds' means."""
-    assert Rounds.of([[1.0, 1.0, 1.0], [5.0]]).mean_of_calls == 2.0
+    assert Rounds.of([[1.0, 1.0, 1.0], [5.0]]).mean_of_all == 2.0
 
 
 def test_what_is_read_is_what_was_written_and_is_judged_alike(tmp_path: Path) -> None:
@@ -58,7 +60,7 @@ def test_another_file_is_named_with_its_fault(tmp_path: Path, content: str, told
 
 def test_sides_of_two_lengths_are_refused(tmp_path: Path) -> None:
     one = trial("a")
-    short = replace(one.candidate, calls=one.candidate.calls[:-1])
+    short = replace(one.candidate, samples=one.candidate.samples[:-1])
     write_trials([replace(one, candidate=short)], tmp_path / "power.json")
     with pytest.raises(BadFile, match="its sides have"):
         read_trials(tmp_path / "power.json")

@@ -11,9 +11,10 @@ import pytest
 
 from qbench.cases import AGAIN, ArtifactSpec, Case, Choice, DataSpec, Deployment, Float, Hop, Scenario, Step
 from qbench.errors import BadFile
+from qbench.gate.detect import judge
 from qbench.gate.noise import floors_of, read_floors, write_floors
 from qbench.gate.power import floor_without, power
-from qbench.gate.trials import gate_figure, trials_of
+from qbench.gate.trials import Rounds, Trial, trials_of
 from qbench.records import Failed, Measured, Measurement, Record, Session, Withheld
 from qbench.store import Run
 
@@ -49,7 +50,7 @@ def session(name: str, factors: dict[Case, float], *, suite: str = "aa", noise: 
 
 def test_a_copy_is_paired_with_its_original_whatever_that_is_called() -> None:
     (pair,) = trials_of([session("one", {COPY: 1.0})])
-    assert (pair.session, pair.slowed, len(pair.reference.calls)) == ("one", 0.0, ROUNDS)
+    assert (pair.session, pair.slowed, len(pair.reference.samples)) == ("one", 0.0, ROUNDS)
     assert pair.mean_slow_down == pytest.approx(1.0, abs=0.01)
 
 
@@ -71,11 +72,22 @@ def test_a_run_without_copies_has_no_trial() -> None:
     assert trials_of([session("one", {})]) == ()
 
 
+def pair(calls: int, slower: int) -> Trial:
+    windows = [[[0.010 + 0.001 * (i % 10) for i in range(n)]] * 12 for n in (calls, slower)]
+    return Trial("one", "aa", "gate", "net", "latency", 0.0, *(Rounds.of(side) for side in windows))
+
+
 def test_the_gate_looks_at_the_tenth_percentile_and_at_the_median_where_calls_are_few() -> None:
     """By the binomial floor, 64 samples support a tenth percentile and 63 do not."""
-    many = tuple(float(i) for i in range(1, 65))
-    assert gate_figure(many) == pytest.approx(7.3)
-    assert gate_figure(many[:63]) == 32.0
+    assert pair(64, 64).figure == "tenth"
+    assert pair(63, 63).figure == "middle"
+
+
+def test_both_sides_are_judged_by_one_figure() -> None:
+    """The slower side has fewer calls: its median over the other's tenth percentile would be a slow-down."""
+    assert pair(64, 63).figure == "middle"
+    (found,) = judge([pair(64, 63).compared()])
+    assert found.slow_down == pytest.approx(1.0, abs=0.01)
 
 
 def test_the_floor_of_every_metric_that_was_measured_twice() -> None:
@@ -118,8 +130,8 @@ def test_a_session_has_no_say_in_the_floor_that_it_is_judged_by() -> None:
     quiet = [session(name, {COPY: 1.0}) for name in "abc"]
     wild = session("wild", {COPY: 1.5})
     trials = trials_of([*quiet, wild])
-    assert floor_without(trials, "wild") < 1.01
-    assert floor_without(trials, "a") > 1.3
+    assert floor_without(trials, "wild", "latency") < 1.01
+    assert floor_without(trials, "a", "latency") > 1.3
     found = power(trials)[0]
     assert found.nights == 1  # the wild one, judged by the others
 
@@ -130,3 +142,31 @@ def test_sessions_beside_a_neighbour_are_told_apart() -> None:
         for name, suite in (("a", "quiet"), ("b", "quiet"), ("c", "busy"), ("d", "busy"))
     ]
     assert [(found.suite, found.sessions) for found in power(trials_of(runs))] == [("busy", 2), ("quiet", 2)]
+
+
+def test_a_noisy_metric_does_not_widen_the_floor_of_another() -> None:
+    trials = trials_of([session(name, {COPY: 1.0}) for name in "abc"])
+    noisy = [
+        replace(t, metric="throughput", candidate=Rounds.of([[0.1 + 0.02 * i] * 99 for i in range(12)]))
+        for t in trials
+    ]
+    assert floor_without([*trials, *noisy], "a", "latency") == floor_without(trials, "a", "latency")
+
+
+def test_sessions_of_fewer_rounds_or_another_profile_are_told_apart() -> None:
+    whole = session("a", {COPY: 1.0})
+    cut = session("b", {COPY: 1.0})
+    cut = replace(cut, records=tuple(r for r in cut.records if r.step.round < 7))
+    quick = session("c", {COPY: 1.0})
+    quick = replace(quick, session=replace(quick.session, profile="quick"))
+    found = power(trials_of([whole, cut, quick]))
+    assert [(one.profile, one.rounds, one.sessions) for one in found] == [
+        ("gate", 7, 1), ("gate", 12, 1), ("quick", 12, 1),
+    ]  # fmt: skip
+
+
+def test_sessions_beside_one_thing_do_not_judge_those_beside_another() -> None:
+    quiet = [session(name, {COPY: 1.0, slowed(0.10): 1.10}, suite="quiet") for name in "abc"]
+    wild = [session(name, {COPY: factor}, suite="busy") for name, factor in (("d", 1.4), ("e", 0.7))]
+    ten = next(f for f in power(trials_of([*quiet, *wild])) if (f.suite, f.slowed) == ("quiet", 0.10))
+    assert ten.detected == 3
