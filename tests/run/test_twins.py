@@ -54,7 +54,7 @@ def test_a_known_slow_down_is_found_in_a_real_run_and_the_copy_is_not(inside):
     none, ten = power(trials_of(runs))
     assert (none.nights, ten.detected, ten.trials) == (0, 3, 3)
     floors = {floor.metric: floor.floor for floor in floors_of(runs)}
-    assert floors["latency, tenth percentile"] == pytest.approx(1.0, abs=1e-3)
+    assert floors["latency, median"] == pytest.approx(1.0, abs=1e-3)
 
 
 def test_a_neighbour_is_busy_and_gone_afterwards():
