@@ -27,7 +27,9 @@ def main() -> None:
         told.print(f"  [bold]fix:[/] {escape(error.fix)}", highlight=False)
         sys.exit(SOMETHING_FAILED if isinstance(error, OutOfRoom) else WRONG_USAGE)
     except (KeyboardInterrupt, typer.Abort):
-        console(stderr=True).print("stopped; everything that had ended is on disk: go on with --resume")
+        resumable = len(sys.argv) > 1 and sys.argv[1] in ("run", "try")
+        further = "go on with --resume" if resumable else "sessions that ended are kept"
+        console(stderr=True).print(f"stopped; everything that had ended is on disk: {further}")
         sys.exit(INTERRUPTED)
     except Exception as error:
         _usage_error(error)

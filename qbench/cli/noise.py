@@ -15,7 +15,7 @@ from qbench.cli.options import (
     Hardware,
     Models,
     Out,
-    Rounds,
+    SessionRounds,
     SuiteName,
     Thoroughness,
     app,
@@ -24,6 +24,8 @@ from qbench.cli.options import (
 from qbench.cli.planning import has_cells, plan_of, selection_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from qbench.gate.trials import Trial
     from qbench.run.plan import Plan
     from qbench.store import Run
@@ -35,8 +37,8 @@ Sessions = Annotated[int, typer.Option("--sessions", min=1, help="Sessions, one 
 
 @app.command()
 def aa(
-    rounds: Rounds = 0,
-    sessions: Sessions = 1,
+    rounds: SessionRounds = 0,
+    sessions: Sessions = 3,
     suite: SuiteName = "vision",
     hw: Hardware = "cpu",
     profile: Thoroughness = "gate",
@@ -45,14 +47,14 @@ def aa(
     out: Out = Path("results"),
 ) -> None:
     """Measure float against itself: what this machine's noise is, metric by metric."""
-    from qbench.gate.noise import FILE, floors_of, write_floors
+    from qbench.gate.noise import FILE, floors_of, with_known, write_floors
     from qbench.gate.tell import tell_floors
     from qbench.run.twins import twins_of
 
     plan = twins_of(plan_of(suite, hw, profile, selection_of(model, None, backend)), rounds=rounds)
-    runs = _sessions(plan, out, sessions)
-    floors = floors_of(runs)
+    runs = list(_sessions(plan, out, sessions))
     written = runs[-1].path.parent / FILE
+    floors = with_known(floors_of(runs), written)
     write_floors(floors, written)
     tell_floors(floors, console())
     console().print(f"results  {runs[-1].path}\nfloors   {written}", highlight=False)
@@ -63,7 +65,7 @@ def power(
     results: Annotated[
         list[Path] | None, typer.Argument(help="Results or power.json of before; none: measure now.")
     ] = None,
-    rounds: Rounds = 0,
+    rounds: SessionRounds = 0,
     sessions: Sessions = 10,
     suite: SuiteName = "vision",
     hw: Hardware = "cpu",
@@ -89,11 +91,13 @@ def power(
 
     kept = ledger or (None if results else out / host_name() / FILE)
     known = read_trials(kept) if kept and kept.exists() else ()  # a torn one costs nothing yet
-    if results:
-        trials = joined(known, _trials_in(results))
-    else:
+    trials = joined(known, _trials_in(results or []))
+    if not results:
         base = plan_of(suite, hw, profile, selection_of(model, None, backend))
-        trials = joined(known, trials_of(_power_sessions(base, rounds, out, sessions)))
+        for run in _power_sessions(base, rounds, out, sessions):
+            trials = joined(trials, trials_of([run]))
+            if kept:
+                write_trials(trials, kept)  # a session that ended is never lost
     if not trials:
         named = ", ".join(map(str, results or [out]))
         raise BadFile(f"no float file is measured against itself in {named}", fix="run `qbench power`")
@@ -109,29 +113,45 @@ def _trials_in(paths: list[Path]) -> tuple[Trial, ...]:
     from qbench.gate.trials import trials_of
     from qbench.store import read_runs, results_files
 
-    kept = [trial for path in paths if path.suffix == ".json" for trial in read_trials(path)]
+    kept: tuple[Trial, ...] = ()
+    for path in paths:
+        if path.suffix == ".json":
+            kept = joined(kept, read_trials(path))
     raw = (file for path in paths if path.suffix != ".json" for file in results_files(path))
     return joined(kept, trials_of(read_runs(raw)))
 
 
-def _power_sessions(base: Plan, rounds: int, out: Path, sessions: int) -> list[Run]:
-    """Measure quiet sessions, and as many beside a process that loads a core."""
+def _power_sessions(base: Plan, rounds: int, out: Path, sessions: int) -> Iterator[Run]:
+    """Measure quiet sessions, and as many beside a process that loads a core.
+
+    Raises:
+        BadParameter: so few rounds that the test could fail none of a night's comparisons.
+    """
+    from qbench.errors import BadParameter
+    from qbench.gate.detect import least_rounds
     from qbench.run.neighbour import busy_neighbour
     from qbench.run.twins import twins_of
 
-    runs = _sessions(twins_of(base, SLOW_DOWNS, rounds, "power-quiet"), out, sessions)
+    quiet = twins_of(base, SLOW_DOWNS, rounds, "power-quiet")
+    night = sum(case.role == "fp32" for case in quiet.cells)
+    if quiet.profile.rounds < (needed := least_rounds(night)):
+        raise BadParameter(
+            f"{quiet.profile.rounds} rounds can find no slow-down among the {night} comparisons of a night",
+            fix=f"give --rounds {needed} or more, or leave it out",
+        )
+    yield from _sessions(quiet, out, sessions)
     with busy_neighbour():
-        return runs + _sessions(twins_of(base, SLOW_DOWNS, rounds, "power-beside-a-busy-core"), out, sessions)
+        yield from _sessions(twins_of(base, SLOW_DOWNS, rounds, "power-beside-a-busy-core"), out, sessions)
 
 
-def _sessions(plan: Plan, out: Path, count: int) -> list[Run]:
+def _sessions(plan: Plan, out: Path, count: int) -> Iterator[Run]:
     """Measure the plan so many times; every session starts its own processes."""
     from qbench.progress import progress
     from qbench.run.protocol import Limits
     from qbench.run.session import execute
 
     has_cells(plan)
-    command, runs = shlex.join(["qbench", *sys.argv[1:]]), []
+    command = shlex.join(["qbench", *sys.argv[1:]])
     for number in range(1, count + 1):
         if count > 1:
             console().print(f"session {number} of {count}", highlight=False)
@@ -139,8 +159,7 @@ def _sessions(plan: Plan, out: Path, count: int) -> list[Run]:
             finished = execute(plan, out, watcher, Limits(), command=command, resume=False)
         if finished.tally.failed:
             raise typer.Exit(SOMETHING_FAILED)  # what ended is on disk; half a session is judged by nobody
-        runs.append(finished.run)
-    return runs
+        yield finished.run
 
 
 @app.command()

@@ -36,6 +36,7 @@ Pages = Annotated[Path, typer.Option("--reports", help="Where the page goes.")]
 Rounds = Annotated[
     int, typer.Option("--rounds", min=0, help="Rounds instead of the profile's; more of them with --resume.")
 ]
+SessionRounds = Annotated[int, typer.Option("--rounds", min=0, help="Rounds instead of the profile's.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where the last run of this suite stopped.")]
 TimeLimit = Annotated[str, typer.Option("--time-limit", help="What one step may take: `10m`.")]
 Budget = Annotated[

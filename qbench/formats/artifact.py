@@ -27,6 +27,7 @@ from qbench.quant.package import NAME as SOURCE
 from qbench.wire import from_plain, to_plain
 
 MANIFEST = "artifact.json"
+COMPRESSED = "compressed.txt"  # how small the files get, once that was worked out
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,7 @@ def claimed_bits(state: State) -> int:
 
 def files(folder: Path) -> list[Path]:
     """Return what a deployment must carry: every file of the folder except qbench's own notes."""
-    notes = tuple(folder / name for name in (MANIFEST, REFERENCE, SIMULATED, SOURCE))
+    notes = tuple(folder / name for name in (MANIFEST, REFERENCE, SIMULATED, SOURCE, COMPRESSED))
     return sorted(path for path in folder.rglob("*") if path.is_file() and path not in notes)
 
 
@@ -157,7 +158,13 @@ def file_size_bytes(folder: Path) -> int:
 
 
 def compressed_size_bytes(folder: Path) -> int:
-    """Return the bytes of the same files, each through zlib at level 6."""
+    """Return the bytes of the same files, each through zlib at level 6.
+
+    Worked out once, as it takes seconds: `load` has found that the files are those that were prepared.
+    """
+    kept = folder / COMPRESSED
+    if kept.is_file() and (known := kept.read_text()).isdigit():
+        return int(known)
     total = 0
     for path in files(folder):
         packer = zlib.compressobj(6)
@@ -165,4 +172,7 @@ def compressed_size_bytes(folder: Path) -> int:
             while block := file.read(1 << 20):
                 total += len(packer.compress(block))
         total += len(packer.flush())
+    temporary = kept.with_name(f"{COMPRESSED}.{os.getpid()}")
+    temporary.write_text(str(total))
+    os.replace(temporary, kept)
     return total

@@ -43,12 +43,15 @@ def read_trials(path: Path) -> tuple[Trial, ...]:
     """
     try:
         held = json.loads(path.read_text())
+        if not isinstance(held, dict):
+            raise ValueError(f"it is a {type(held).__name__}")
         if held["format"] != FORMAT:
             raise ValueError(f"format {held['format']}, and this qbench reads {FORMAT}")
         return tuple(_trial(one) for one in held["trials"])
     except (OSError, ValueError, TypeError, KeyError) as error:
+        lacks = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise BadFile(
-            f"{path} holds no trials of the detector: {error}",
+            f"{path} holds no trials of the detector: {lacks}",
             fix="give a file that `qbench power` wrote, or move it away and measure again",
         ) from error
 

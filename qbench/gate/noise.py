@@ -81,6 +81,17 @@ def floors_of(runs: Iterable[Run]) -> tuple[Floor, ...]:
     )
 
 
+def with_known(floors: Sequence[Floor], path: Path) -> tuple[Floor, ...]:
+    """Return these floors, and what the file holds of metrics for which they are too few."""
+    try:
+        known = {floor.metric: floor for floor in read_floors(path)}
+    except BadFile:  # there is none yet, or it is torn: it is written anew
+        known = {}
+    return tuple(
+        known[floor.metric] if floor.floor is None and floor.metric in known else floor for floor in floors
+    )
+
+
 def write_floors(floors: Sequence[Floor], path: Path) -> None:
     """Write them beside this host's results, all at once or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)

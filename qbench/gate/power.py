@@ -31,6 +31,7 @@ class Found:
     trials: int  # cells of all sessions
     detected: int  # trials that the detector fails
     unclear: int  # trials that it calls inconclusive, and so never passes
+    not_run: int  # trials of too few rounds: the test could not have failed them
     by_mean: int  # trials that the rule of the mean fails
     nights: int  # sessions with at least one failure
     nights_by_mean: int
@@ -95,7 +96,8 @@ def _found(of_kind: Sequence[Trial], slowed: float, kind: tuple[str, str, int]) 
         len(nights),
         len(every),
         every.count("fail"),
-        every.count("inconclusive") + every.count("not_run"),
+        every.count("inconclusive"),
+        every.count("not_run"),
         sum(map(sum, by_mean)),
         sum(any(found.result == "fail" for found in night) for night in judged),
         sum(map(any, by_mean)),

@@ -51,7 +51,7 @@ def tell_power(found: Sequence[Found], told: Console) -> None:
                 f"{one.measured - 1:+.2%}",
                 f"{hits} of {of}",
                 f"{low:.1%} to {high:.1%}",
-                str(one.unclear),
+                f"{one.not_run} not run" if one.not_run else str(one.unclear),
                 f"{by_mean} of {of}",
             )
         suite, profile, rounds = kind
@@ -60,10 +60,16 @@ def tell_power(found: Sequence[Found], told: Console) -> None:
             f"\n[bold]{suite}[/]: {sessions} sessions of {rounds} rounds, profile {profile}", highlight=False
         )
         told.print(table)
+        if starved := max(one.not_run for one in rows):
+            told.print(
+                f"{starved} comparisons not run: {rounds} rounds are too few for the test to fail one of "
+                "them at the level that the others leave it",
+                highlight=False,
+            )
     told.print(
         "measured: the median of the estimates. Where nothing was put in, what is found are nights with a "
         "false alarm. unclear: neither failed nor passed. mean > 5%: the usual rule, on the same data. The "
-        "bounds count sessions: the rounds of one share a mood.",
+        "bounds count sessions, not rounds: those of one session were slow or quick together.",
         highlight=False,
     )
 

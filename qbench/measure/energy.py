@@ -16,7 +16,10 @@ LEAST_PERIODS = 100  # of the counter in a window: its grain is then a hundredth
 IDLE_S, IDLE_PERIODS = 2.0, 20
 READ_S = 0.1  # how often a counter is read during a window, or once a period where that is longer
 STOOD_PERIODS = 10  # a counter that moves at its period stands still no longer than this
-JUMP = 20.0  # times the usual power between two readings: no device does that
+LEAST_READINGS = 20  # of the busy part: fewer would hide a counter that stops or jumps
+LONGEST_S = 60.0  # that a window is prolonged to for them
+JUMP, JUMP_SHARE = 5.0, 0.02  # times the usual power between two readings, and so much of all joules more
+STILL = 1_000  # calls in a row during which the clock does not move
 IDLE_MOVED = 0.2  # of the power above idle: what the two idle powers may differ by
 
 Reading = tuple[float, float]  # seconds on a clock that only goes forward, joules since whenever
@@ -68,21 +71,33 @@ def energy_window(
 ) -> EnergyTrace:
     """Read the counter while nothing runs, while calls follow each other, and while nothing runs again.
 
-    The busy part lasts `window_s`, or a hundred periods of the counter where that is longer.
+    The busy part lasts `window_s`, or a hundred periods of the counter where that is longer; where calls are
+    long it goes on until the counter was read twenty times, for a minute at most.
+
+    Raises:
+        NoEnergy: the clock does not move while a thousand calls are made.
     """
     idle_s = max(IDLE_S, IDLE_PERIODS * counter.period_s)
     every_s = max(READ_S, counter.period_s)
-    before = _idle(counter, idle_s, sleep)
-    busy, calls = [counter.read()], 0
-    until = busy[0][0] + max(window_s, LEAST_PERIODS * counter.period_s)
-    reads_at = busy[0][0] + every_s
-    while busy[-1][0] < until:
+    before = _idle(counter, idle_s, every_s, sleep)
+    busy, calls, still = [counter.read()], 0, 0
+    start_s = now_s = clock_s()
+    whole_s = max(window_s, LEAST_PERIODS * counter.period_s)
+    reads_at = start_s + every_s
+    while now_s - start_s < whole_s or (
+        len(busy) < LEAST_READINGS and now_s - start_s < max(LONGEST_S, whole_s)
+    ):
         call()
         calls += 1
-        if clock_s() >= reads_at:
+        was_s, now_s = now_s, clock_s()
+        still = still + 1 if now_s <= was_s else 0
+        if still >= STILL:
+            raise NoEnergy(f"the clock stood still during {STILL:,} calls in a row")
+        if now_s >= reads_at:
             busy.append(counter.read())
-            reads_at = clock_s() + every_s
-    return EnergyTrace(before, tuple(busy), _idle(counter, idle_s, sleep), calls)
+            reads_at = now_s + every_s
+    busy.append(counter.read())  # after the last call: every call counted lies between two readings
+    return EnergyTrace(before, tuple(busy), _idle(counter, idle_s, every_s, sleep), calls)
 
 
 def judge(trace: EnergyTrace, *, period_s: float, wraps_j: float | None = None) -> Energy:
@@ -99,14 +114,22 @@ def judge(trace: EnergyTrace, *, period_s: float, wraps_j: float | None = None) 
             f"the window of {window_s:.3g} s is shorter than {LEAST_PERIODS} periods of the counter "
             f"({period_s:.3g} s each)"
         )
-    _moves(busy, period_s)
-    _does_not_jump(busy)
+    if len(busy) < LEAST_READINGS:
+        raise NoEnergy(
+            f"the counter was read {len(busy)} times in {window_s:.3g} s, because calls are long; "
+            f"{LEAST_READINGS} readings show that it neither stops nor jumps"
+        )
+    if fault := _stops(busy, period_s) or _jumps(busy):
+        raise NoEnergy(fault)
     powers = [_power(part) for part in parts]
     idle_before, power, idle_after = powers
     idle, above = (idle_before + idle_after) / 2, power - (idle_before + idle_after) / 2
     why = ""
+    fault = next((said for part in (before, after) if (said := _stops(part, period_s) or _jumps(part))), "")
     if min(idle_before, idle_after) <= 0:
         why = "the counter did not move while nothing ran, and no device takes nothing"
+    elif fault:
+        why = f"while nothing ran, {fault}"
     elif above <= 0:
         why = f"the device took {power:.3g} W in the window and {idle:.3g} W when idle"
     elif abs(idle_after - idle_before) > IDLE_MOVED * above:
@@ -116,10 +139,14 @@ def judge(trace: EnergyTrace, *, period_s: float, wraps_j: float | None = None) 
     return Energy(gross, net, why, power, idle_before, idle_after, window_s)
 
 
-def _idle(counter: Counter, idle_s: float, sleep: Callable[[float], object]) -> tuple[Reading, ...]:
-    first = counter.read()
-    sleep(idle_s)
-    return first, counter.read()
+def _idle(
+    counter: Counter, idle_s: float, every_s: float, sleep: Callable[[float], object]
+) -> tuple[Reading, ...]:
+    readings = [counter.read()]
+    while readings[-1][0] < readings[0][0] + idle_s and len(readings) <= 2 * idle_s / every_s:
+        sleep(every_s)
+        readings.append(counter.read())
+    return tuple(readings)
 
 
 def _unwrapped(readings: Sequence[Reading], wraps_j: float | None) -> list[Reading]:
@@ -141,29 +168,31 @@ def _unwrapped(readings: Sequence[Reading], wraps_j: float | None) -> list[Readi
     return rising
 
 
-def _moves(busy: Sequence[Reading], period_s: float) -> None:
-    """Raise where the counter stood still for many of its own periods."""
-    since = busy[0]
+def _stops(readings: Sequence[Reading], period_s: float) -> str:
+    """Return that the counter stood still for many of its own periods; nothing where it did not."""
+    since = readings[0]
     longest = 0.0
-    for reading in busy[1:]:
+    for reading in readings[1:]:
         if reading[1] > since[1]:
             since = reading
         longest = max(longest, reading[0] - since[0])
-    if busy[-1][1] <= busy[0][1]:
-        raise NoEnergy("the counter did not move at all during the window")
+    if readings[-1][1] <= readings[0][1]:
+        return "the counter did not move at all"
     if longest > max(STOOD_PERIODS * period_s, 3 * READ_S):
-        raise NoEnergy(
-            f"the counter stood still for {longest:.3g} s of the window, and its period is {period_s:.3g} s"
-        )
+        return f"the counter stood still for {longest:.3g} s, and its period is {period_s:.3g} s"
+    return ""
 
 
-def _does_not_jump(busy: Sequence[Reading]) -> None:
-    powers = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in zip(busy, busy[1:], strict=False)]
-    usual = median(powers)
-    if usual > 0 and max(powers) > JUMP * usual:
-        raise NoEnergy(
-            f"the counter jumped: {max(powers):.3g} W between two readings, and {usual:.3g} W usually"
-        )
+def _jumps(readings: Sequence[Reading]) -> str:
+    """Return that the counter ran ahead by more than its usual power explains; nothing where it did not."""
+    steps = [(b[0] - a[0], b[1] - a[1]) for a, b in zip(readings, readings[1:], strict=False)]
+    usual = median(joules / length_s for length_s, joules in steps)
+    total = readings[-1][1] - readings[0][1]
+    for length_s, joules in steps:
+        power, excess = joules / length_s, joules - usual * length_s
+        if usual > 0 and power > JUMP * usual and excess > JUMP_SHARE * total:
+            return f"the counter jumped: {power:.3g} W between two readings, and {usual:.3g} W usually"
+    return ""
 
 
 def _power(part: Sequence[Reading]) -> float:

@@ -11,6 +11,8 @@ from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from qbench.measure.timing import CLOCK_FIX, STILL, BrokenClock
+
 LOOK_S = 0.05  # how often the window is looked at: every look takes a core from what is measured
 SLICES = 10  # samples of one window: enough for a median, each over enough calls
 
@@ -38,6 +40,7 @@ def saturate(
     slice ends at a call's end, so that no part of a call is counted or lost.
 
     Raises:
+        BrokenClock: the clock goes back, or does not move while a thousand calls are made.
         Exception: whatever `call` raises in one of the threads; the others are stopped.
     """
     ends: list[list[int]] = [[] for _ in range(streams)]
@@ -48,9 +51,12 @@ def saturate(
     def work(own: list[int]) -> None:
         try:
             together.wait()
+            still = 0
             while not stop.is_set():
                 call()
                 own.append(clock_ns())
+                still = still + 1 if len(own) > 1 and own[-1] == own[-2] else 0
+                believe(own, still)
         except BaseException as error:  # told by the caller's thread; a barrier that broke is no news
             errors.append(error)
             stop.set()
@@ -63,6 +69,8 @@ def saturate(
     from_ns, until_ns = start + int(warmup_s * 1e9), start + int((warmup_s + window_s) * 1e9)
     while not stop.wait(LOOK_S):
         inside = sum(len(own) - bisect_left(own, from_ns) for own in ends)
+        if stop.is_set():
+            break
         if clock_ns() >= until_ns and inside > 2 * streams:
             stop.set()
     for thread in threads:
@@ -73,6 +81,14 @@ def saturate(
     done = sorted(end for own in ends for end in own)
     measured = [end for end in done if end >= from_ns]
     return Saturation(_rates(measured, streams), len(done) - len(measured), len(measured))
+
+
+def believe(ends_ns: list[int], still: int) -> None:
+    """Raise where the clock that told these ends of calls cannot have been right."""
+    if len(ends_ns) > 1 and ends_ns[-1] < ends_ns[-2]:
+        raise BrokenClock(f"the clock went back by {(ends_ns[-2] - ends_ns[-1]) / 1e9:.3g} s", fix=CLOCK_FIX)
+    if still >= STILL:
+        raise BrokenClock(f"the clock stood still during {STILL:,} calls in a row", fix=CLOCK_FIX)
 
 
 def _rates(ends_ns: list[int], streams: int) -> tuple[float, ...]:

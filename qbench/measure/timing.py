@@ -13,6 +13,7 @@ GROUP_NS = 100_000  # a group lasts about this long
 BLOCK = 5  # calls per block of the warm-up
 STEADY = 0.05  # blocks whose medians differ by less than this show no trend any more
 STILL = 1_000  # calls in a row during which the clock does not move: no call of any network is that quick
+CLOCK_FIX = "look at the kernel's log and its clock source; in a virtual machine, at the host's"
 LEAST_NS = 100_000_000  # shorter warm-ups look steady inside one slice of a scheduler, and are not
 
 
@@ -82,14 +83,13 @@ class _Stopwatch:
 
     def _believe(self, start: int, took: int, calls: int) -> None:
         """Raise where the clock cannot have been right."""
-        fix = "look at the kernel's log and its clock source; in a virtual machine, at the host's"
         back = min(took, start - self._last) if self._last is not None else took
         self._last = start + took
         if back < 0:
-            raise BrokenClock(f"the clock went back by {-back / 1e9:.3g} s", fix=fix)
+            raise BrokenClock(f"the clock went back by {-back / 1e9:.3g} s", fix=CLOCK_FIX)
         self._still = self._still + calls if took == 0 else 0
         if self._still >= STILL:
-            raise BrokenClock(f"the clock stood still during {self._still:,} calls in a row", fix=fix)
+            raise BrokenClock(f"the clock stood still during {self._still:,} calls in a row", fix=CLOCK_FIX)
 
 
 def _warm_up(watch: _Stopwatch, clock_ns: Callable[[], int], cap_ns: int) -> tuple[list[int], bool]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from qbench.records import Verdict
 
 DROWNED_DB = 3.0  # of signal over quantization noise
+LONGEST_WARMUP_S = 10.0  # that any profile gives
 COLLAPSE = 0.5  # share of the float network's lead over chance below which a network has collapsed
 
 
@@ -49,12 +50,16 @@ def not_finite(bad: int, total: int) -> Verdict | None:
     )
 
 
-def not_steady(steady: bool, warmup_s: float) -> Verdict | None:
+def not_steady(steady: bool, warmup_s: float, cap_s: float) -> Verdict | None:
     """Return the verdict on a window that began while calls were still getting faster or slower."""
     if steady:
         return None
+    further = (
+        "take a profile with a longer warm-up (--profile standard)"
+        if cap_s < LONGEST_WARMUP_S
+        else "measure on a quieter machine"
+    )
     return Verdict(
         "not_steady",
-        f"calls still drifted after {warmup_s:.1f} s of warm-up: close other programs, or take a profile "
-        "with a longer warm-up (--profile standard)",
+        f"calls still drifted after {warmup_s:.1f} s of warm-up: close other programs, or {further}",
     )

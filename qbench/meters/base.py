@@ -17,7 +17,7 @@ class EnergyMeter(abc.ABC):
     """An open meter. What it says is a running total of joules, read whenever somebody asks."""
 
     about: ClassVar[str]
-    provenance: ClassVar[Provenance]
+    provenance: Provenance
     domain: str  # what it measures: package, dram, gpu, board, wall
     period_s: float  # how often its reading changes
     wraps_j: float | None = None  # where the total begins anew

@@ -2,8 +2,9 @@
 
     QBENCH_METER='python my_meter.py' qbench run --energy
 
-A line is `<seconds> <watts>`; the seconds may be of any clock, and anything after the two is passed over.
-What comes between two lines is the mean of both (the trapezoidal rule).
+A line is `<seconds> <watts>`, written out at once (flushed). The seconds may begin anywhere, and must run
+as fast as this machine's; anything after the two is passed over. What comes between two lines is the mean of
+both (the trapezoidal rule). The command is split as a shell would, started once a window, killed after it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from qbench.meters.base import METERS, EnergyMeter, Provenance
 VARIABLE = "QBENCH_METER"
 FIRST_S = 10.0  # to print its first lines
 FIRST_LINES = 3  # from whose spacing its period is known
+CLOCK_S, CLOCK_SHARE = 0.25, 0.02  # what its clock may differ from ours by: lines come late, quartz drifts
 FIX = "run the command by hand: it must print lines of seconds and watts, such as `12.50 3.41`, and go on"
 
 
@@ -33,7 +35,7 @@ class External(EnergyMeter):
     about: ClassVar[str] = (
         f"a command that prints seconds and watts, named by {VARIABLE}: a bench or USB meter"
     )
-    provenance: ClassVar[Provenance] = "wall meter"
+    provenance: Provenance = "wall meter"
 
     def __init__(self, command: str) -> None:
         """Start it and wait for its first lines."""
@@ -41,6 +43,7 @@ class External(EnergyMeter):
         self.period_s = 0.0
         self._command, self._joules, self._lines = command, 0.0, 0
         self._last: tuple[float, float] | None = None  # its own seconds, watts
+        self._began: tuple[float, float] | None = None  # its own seconds, ours
         self._problem = ""
         self._spacing: list[float] = []
         self._enough = threading.Event()
@@ -76,7 +79,15 @@ class External(EnergyMeter):
         """
         if self._problem:
             raise NotAvailable(f"the meter {self._command!r} failed: {self._problem}", fix=FIX)
-        return time.monotonic(), self._joules
+        now_s = time.monotonic()
+        if self._began and self._last:
+            theirs_s, ours_s = self._last[0] - self._began[0], now_s - self._began[1]
+            if abs(theirs_s - ours_s) > CLOCK_S + 3 * self.period_s + CLOCK_SHARE * ours_s:
+                raise NotAvailable(
+                    f"the meter {self._command!r} counted {theirs_s:.3g} s while {ours_s:.3g} s went by here",
+                    fix=f"{FIX}; the first number is seconds, and each line is flushed",
+                )
+        return now_s, self._joules
 
     def close(self) -> None:
         """End the command."""
@@ -115,6 +126,8 @@ class External(EnergyMeter):
                 return False
             self._joules += step_s * (watts + self._last[1]) / 2
             self._spacing.append(step_s)
+        if self._began is None:
+            self._began = (now_s, time.monotonic())
         self._last = (now_s, watts)
         self._lines += 1
         if self._lines >= FIRST_LINES:

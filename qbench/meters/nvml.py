@@ -8,6 +8,7 @@ Source:
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from importlib.util import find_spec
@@ -37,7 +38,30 @@ def _absent(device: str) -> str | None:
 
 
 def _handle(nvml: Any, device: str) -> Any:
-    return nvml.nvmlDeviceGetHandleByIndex(int(device.partition(":")[2] or 0))
+    """Return the board that CUDA calls by this number.
+
+    The driver counts boards along the bus and knows nothing of CUDA_VISIBLE_DEVICES; CUDA counts those that
+    it may see, the fastest first unless CUDA_DEVICE_ORDER=PCI_BUS_ID (CUDA C++ programming guide,
+    environment variables).
+
+    Raises:
+        NotAvailable: which board it is cannot be told.
+    """
+    index = int(device.partition(":")[2] or 0)
+    seen = [word.strip() for word in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if word.strip()]
+    named = seen[index] if index < len(seen) else str(index)
+    if not named.isdigit():
+        return nvml.nvmlDeviceGetHandleByUUID(named)
+    boards = [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]
+    alike = len({nvml.nvmlDeviceGetName(board) for board in boards}) == 1
+    if not int(named) < len(boards):
+        raise NotAvailable(f"the driver shows {len(boards)} boards, and none is number {named}", fix=FIX)
+    if not alike and os.environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
+        raise NotAvailable(
+            f"{len(boards)} boards of several kinds are here, and which one CUDA calls {named} is not told",
+            fix="set CUDA_DEVICE_ORDER=PCI_BUS_ID",
+        )
+    return boards[int(named)]
 
 
 @METERS.register("nvml")
@@ -45,7 +69,7 @@ class NvmlEnergy(EnergyMeter):
     """The driver's counter of the whole board."""
 
     about: ClassVar[str] = "the NVIDIA driver's total-energy counter, whole board"
-    provenance: ClassVar[Provenance] = "hardware counter"
+    provenance: Provenance = "hardware counter"
     period_s = 0.1
 
     def __init__(self, nvml: Any, device: str) -> None:
@@ -84,7 +108,7 @@ class NvmlPower(NvmlEnergy):
     """The driver's power, sampled in a thread and added up."""
 
     about: ClassVar[str] = "the NVIDIA driver's power reading, sampled and added up"
-    provenance: ClassVar[Provenance] = "sampled power"
+    provenance: Provenance = "sampled power"
 
     def __init__(self, nvml: Any, device: str) -> None:
         """Begin to sample, at half the period of the readings."""
@@ -117,8 +141,8 @@ class NvmlPower(NvmlEnergy):
         while not self._stop.wait(self.period_s / 2):
             try:
                 now = (time.monotonic(), self._watts())
-            except NotAvailable as error:
-                self._problem = error.problem
+            except Exception as error:  # a thread that ended without a word would leave a counter that stands
+                self._problem = error.problem if isinstance(error, NotAvailable) else repr(error)
                 return
             self._joules += (now[0] - self._last[0]) * (now[1] + self._last[1]) / 2
             self._last = now

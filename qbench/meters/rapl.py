@@ -23,7 +23,7 @@ class Rapl(EnergyMeter):
     """The packages of all sockets, added up."""
 
     about: ClassVar[str] = "the processor's energy counters (powercap): all packages added up"
-    provenance: ClassVar[Provenance] = "hardware counter"
+    provenance: Provenance = "hardware counter"
     period_s = 0.001
     root: ClassVar[Path] = POWERCAP
 
@@ -60,15 +60,19 @@ class Rapl(EnergyMeter):
 
     @classmethod
     def _found(cls) -> list[Path]:
-        """Return the packages' folders: their parts (core, uncore) are counted in them."""
-        found = []
-        for path in sorted(cls.root.glob("*:*")):
+        """Return the packages' folders: their parts (core, uncore) are counted in them.
+
+        Client processors show a package twice, as `intel-rapl:0` and `intel-rapl-mmio:0`: it counts once.
+        """
+        found: dict[str, Path] = {}
+        for path in sorted(cls.root.glob("*:*"), key=lambda path: ("mmio" in path.name, path.name)):
             try:
-                if (path / "name").read_text().startswith("package"):
-                    found.append(path)
+                name = (path / "name").read_text().strip()
             except OSError:
                 continue
-        return found
+            if name.startswith("package"):
+                found.setdefault(name, path)
+        return list(found.values())
 
     def read(self) -> tuple[float, float]:
         """Return the joules since it was opened. A counter that steps back has wrapped, or it is broken.

@@ -26,13 +26,15 @@ class Zeus(EnergyMeter):
     """The whole board of a Jetson, or processor, memory and accelerators of Apple silicon."""
 
     about: ClassVar[str] = "Apple silicon's and Jetson's own sensors, read by zeus"
-    provenance: ClassVar[Provenance] = "rail meter"
+    provenance: Provenance = "rail meter"
     period_s = 0.1
 
     def __init__(self, soc: Any) -> None:
         """Ask once, to see what the board tells."""
         self._soc = soc
         self.domain = "board" if hasattr(self._ask(), "total_energy_mj") else "package"
+        if self.domain == "package":  # Apple silicon: counters of the processor's own
+            self.provenance = "hardware counter"
         self.read()
 
     @classmethod

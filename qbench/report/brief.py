@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from qbench.report.cell import Cell, told_here
-from qbench.report.figures import FIGURES, Figure
+from qbench.report.figures import FIGURES, Absent, Figure
 from qbench.report.tables import (
     Column,
     Entry,
@@ -19,6 +19,7 @@ from qbench.report.tables import (
     speed_tone,
     titled,
 )
+from qbench.store import Run
 
 SHOWN = ("accuracy", "accuracy_difference", "file_size", "speedup", "latency")
 AGAINST_FLOAT = ("accuracy_difference", "speedup", "agreement", "kl_divergence")
@@ -45,6 +46,23 @@ def brief_table(cells: Sequence[Cell], *, stacked: bool = False) -> Table:
     )
     title = titled(cells[0].place, cells[0].profile) if cells else "no cell"
     return Table(title, columns, rows, tuple(notes.texts), "nothing was measured here")
+
+
+def energy_words(run: Run, cells: Sequence[Cell]) -> list[str]:
+    """Return a line a cell whose energy was measured, and one a reason for those that have none."""
+    asked = {record.step.subject for record in run.records if record.step.kind == "energy"}
+    lines: list[str] = []
+    without: dict[str, int] = {}
+    for cell in cells:
+        gross, net = cell.figures["energy"], cell.figures["energy_net"]
+        if cell.case not in asked:
+            continue
+        if isinstance(gross, Absent):
+            without[gross.reason] = without.get(gross.reason, 0) + 1
+            continue
+        above = f"{net} of it above idle" if isinstance(net, Figure) else f"no net figure: {net.reason}"
+        lines.append(f"energy of {cell.name}: {gross} an example; {above}")
+    return lines + [f"no energy for {n} cell{'s' * (n != 1)}: {reason}" for reason, n in without.items()]
 
 
 def _entry(cell: Cell, name: str, notes: Notes) -> Entry:

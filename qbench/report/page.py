@@ -24,12 +24,13 @@ from qbench.report.details import (
 from qbench.report.figures import Figure
 from qbench.report.outside import outside_tables
 from qbench.report.pictures import Site, pictures
-from qbench.report.recommend import PROFILES, recommend
+from qbench.report.recommend import recommend
 from qbench.report.seeds import seeds_table
 from qbench.report.select import select
 from qbench.report.steadiness import UNSTEADY_CPU, UNSTEADY_OTHER
 from qbench.report.svg import HUES
 from qbench.report.tables import Table, matrix_table, ranges, verdict_table
+from qbench.report.thorough import PROFILES, profile_words
 from qbench.report.writers import MARKS, MARKS_MEAN, cells_csv, escaped, grouped, markdown, plain
 from qbench.store import Run
 from qbench.units import text
@@ -74,7 +75,7 @@ def html(run: Run, cells: Sequence[Cell], href: str, sites: Sequence[Site]) -> s
     return environment.get_template("page.html.j2").render(
         run=run,
         session=run.session,
-        profile_words=PROFILES.get(run.session.profile, f"{run.session.profile} profile"),
+        profile_words=_profile(run, cells),
         verdict=verdict_table(cells),
         recommendations=[(found, rejected_table(found)) for found in advice],
         many=len(advice) > MANY,
@@ -104,7 +105,7 @@ def report_markdown(run: Run, cells: Sequence[Cell], sites: Sequence[Site]) -> s
     parts = [
         f"# qbench report: {escaped(run.session.suite)}, {escaped(run.session.profile)} profile",
         "",
-        escaped(PROFILES.get(run.session.profile, f"{run.session.profile} profile"))
+        escaped(_profile(run, cells))
         + f". Every figure comes from `{where}`; the numbers after the colon are its lines.",
         "",
         "## Verdict",
@@ -129,6 +130,10 @@ def report_markdown(run: Run, cells: Sequence[Cell], sites: Sequence[Site]) -> s
     for cell in cells:
         parts += tables(detail_table(cell), rounds_table(cell), evidence_table(cell))
     return "\n".join(parts)
+
+
+def _profile(run: Run, cells: Sequence[Cell]) -> str:
+    return profile_words(run.session.profile, max((len(cell.rounds) for cell in cells), default=0))
 
 
 def method(run: Run, cells: Sequence[Cell]) -> list[str]:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from qbench.report.cell import Cell, Group, pace_of
 from qbench.report.figures import SPREAD_WORDS, Absent, Figure, Value
+from qbench.report.thorough import profile_words
 
-PROFILES = {
-    "quick": "quick profile: 3 rounds of 1 s, a first look and no proof",
-    "standard": "standard profile: 8 rounds of 2 s",
-    "gate": "gate profile: 12 rounds of 1 s, one thread",
-    "rigorous": "rigorous profile: 12 rounds of 10 s",
-}
 EMULATED_ONLY = "Emulated: accuracy and instructions only"
 BARS = (("speedup", "fp32 on the same engine"), ("speedup_over_float", "the best float cell"))
 
@@ -162,7 +156,7 @@ def _of_group(place: Group, group: list[Cell]) -> Recommendation:
         headline="Nothing can be recommended",
         gains=_nothing(group),
         loses="Nothing is known of what is lost",
-        sure=_profile(group[0]),
+        sure=profile_words(group[0].profile, len(group[0].rounds)),
         break_even="No break-even",
         rejected=rejected,
         here=not absent_place(group),
@@ -273,7 +267,7 @@ def _loss(ship: Cell) -> str:
 
 
 def _sure(ship: Cell, candidates: int) -> str:
-    words = [_profile(ship)]
+    words = [profile_words(ship.profile, len(ship.rounds))]
     if ship.role != "fp32":
         words.append("not proven: " * (ship.judgement.outcome == "unjudged") + ship.judgement.text)
     words += [v.text for v in ship.verdicts if v.kind == "not_steady"]
@@ -283,13 +277,6 @@ def _sure(ship: Cell, candidates: int) -> str:
     if candidates > 1 and split == "test" and ship.role == "technique":
         words.append(f"chosen among {candidates} techniques on the test examples, which flatters it")
     return "How sure: " + "; ".join(words)
-
-
-def _profile(cell: Cell) -> str:
-    words, rounds = PROFILES.get(cell.profile, f"{cell.profile} profile"), len(cell.rounds)
-    usual = re.search(r"(\d+) rounds", words)
-    other = usual is not None and rounds > 0 and int(usual[1]) != rounds  # --rounds said so, or some broke
-    return words.replace(usual[0], f"{rounds} rounds") if usual and other else words
 
 
 def _break_even(ship: Cell) -> str:

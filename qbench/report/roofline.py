@@ -30,6 +30,8 @@ def roofline(entry: Joined, own: Mapping[str, Value], limits: Limits | None) -> 
     case = entry.case
     if limits is None or case is None:
         return dict.fromkeys(NAMES, Absent(NOT_PROBED))
+    if case.deployment.isa:
+        return dict.fromkeys(NAMES, Absent("what the capped instructions can sustain was not probed"))
     compute = _compute_s(entry, case, limits)
     transfer = _transfer_s(entry, case, limits)
     absent = next((value for value in (compute, transfer) if isinstance(value, Absent)), None)

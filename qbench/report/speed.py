@@ -15,6 +15,7 @@ INSTRUCTIONS = tuple(name for name in CATALOGUE if name.partition("_")[0] == "in
 SATURATED = "saturated: its throughput is measured, not the wait of one call"
 SINGLE = "not measured in this scenario (calls per second computed from latency would be no throughput)"
 NOT_COUNTED = "instructions are counted on emulated devices only"
+LEAST_WINDOWS = 5  # of energy (methodology, "Energy")
 Rounds = dict[int, tuple[Measurement, int]]
 
 
@@ -115,16 +116,31 @@ def _instructions(entry: Joined, metric: str) -> Value:
 
 
 def _energy(entry: Joined, metric: str, unit: Unit) -> Value:
-    """Return the median of the windows; older runs told energy beside the latency."""
+    """Return the median of the windows; older runs told energy beside the latency.
+
+    Fewer than five windows are no figure: those that a fault or a noisy idle spared were not chosen fairly.
+    """
     samples: list[float] = []
     lines: list[int] = []
     for line in (*entry.energies.values(), *entry.times.values()):
         found = sought(line, metric, "")
         if not isinstance(found, Absent):
-            samples += found[0].samples
+            samples.append(sum(found[0].samples) / len(found[0].samples))  # idle: before and after
             lines.append(found[1])
+    if len(samples) < LEAST_WINDOWS and entry.energies:
+        reason = _why_no_energy(entry, metric)
+        if samples:
+            given = f"{len(samples)} of {len(entry.energies)} windows gave it"
+            reason = f"{given}, and {LEAST_WINDOWS} are asked for: {reason}"
+        return Absent(reason)
     if not samples:
-        told = (sought(line, metric, "") for line in entry.energies.values())
-        absent = (value for value in told if isinstance(value, Absent))
-        return next(absent, Absent(not_timed(entry, "energy")))
+        return Absent(not_timed(entry, "energy"))
     return figure(median(samples), unit, len(samples), "windows", tuple(lines), interval_of(samples))
+
+
+def _why_no_energy(entry: Joined, metric: str) -> str:
+    """Return why windows lack this figure: their own reason, or the one for which they have no joules."""
+    lines = list(entry.energies.values())
+    own = (withheld(line, name) for name in (metric, "energy") for line in lines)
+    failed = (found.reason for line in lines if isinstance(found := sought(line, metric, ""), Absent))
+    return next((said for said in (*own, *failed) if said), "go on with --resume")

@@ -13,7 +13,7 @@ SWITCHES_TIMES, SWITCHES_MORE = 3.0, 20.0  # a round's rate over the cell's usua
 STOLEN = 0.02  # of one processor's time in a round
 WAITED = 0.20  # of the window, by thread: figures quiet and loaded in docs/log.md
 ROUNDS = 3  # of a cell: fewer have no usual rate
-LONGER = {"quick": "standard", "standard": "rigorous", "gate": "rigorous"}  # the next more thorough profile
+LONGER = {"quick": "standard", "standard": "rigorous"}  # the next more thorough profile
 
 
 def unstable(entry: Joined, spread: Value, profile: str) -> Verdict | None:
@@ -80,7 +80,7 @@ def _length_s(entry: Joined, number: int) -> float:
     if entry.timed == "throughput":  # its samples are rates, and say nothing of its length
         return 0.0
     window, _ = entry.speed()[number]  # of a record from before the witnesses said so themselves
-    return window.group * (sum(window.samples) + sum(window.warmup))
+    return window.group * sum(window.samples) + sum(window.warmup)  # warm-up calls are timed one by one
 
 
 def _largest(rates: dict[int, float]) -> tuple[int, float]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from qbench.records import DROPPED
-from qbench.report.brief import brief_table
+from qbench.report.brief import brief_table, energy_words
 from qbench.report.cell import Cell
 from qbench.report.figures import FIGURES, Absent
 from qbench.report.join import hardware_elsewhere
@@ -92,15 +92,7 @@ def print_summary(run: Run, console: Console) -> None:
         print_table(brief_table(group, stacked=narrow), console)
     if told:
         _say(SPEED_MEANS, console)
-    skipped = [cell for cell in cells if cell.status == "skipped"]
-    dropped = sum(DROPPED in cell.reasons[0].text for cell in skipped)
-    if len(skipped) > dropped:
-        _say(f"{len(skipped) - dropped} cells cannot run here: the report says why.", console)
-    if dropped:
-        _say(f"{dropped} cells were left out to stay within --budget.", console)
-    elsewhere = hardware_elsewhere(run)
-    if elsewhere:
-        words = f"{len(elsewhere)} kinds of hardware are not here: `qbench list hardware` says why."
+    for words in (*energy_words(run, cells), *_left_out(run, cells)):
         _say(words, console)
     console.print()
     print_table(verdict_table(cells, stacked=narrow), console)
@@ -116,6 +108,18 @@ def print_summary(run: Run, console: Console) -> None:
         )
     if run.session.profile == "quick":
         _say("quick profile: a first look; --profile standard measures longer.", console)
+
+
+def _left_out(run: Run, cells: Sequence[Cell]) -> Iterator[str]:
+    """Yield how many cells and devices have no figure, and where the reasons are."""
+    skipped = [cell for cell in cells if cell.status == "skipped"]
+    dropped = sum(DROPPED in cell.reasons[0].text for cell in skipped)
+    if len(skipped) > dropped:
+        yield f"{len(skipped) - dropped} cells cannot run here: the report says why."
+    if dropped:
+        yield f"{dropped} cells were left out to stay within --budget."
+    if elsewhere := hardware_elsewhere(run):
+        yield f"{len(elsewhere)} kinds of hardware are not here: `qbench list hardware` says why."
 
 
 def main_places(groups: list[list[Cell]]) -> list[list[Cell]]:

@@ -19,6 +19,8 @@ from qbench.run.plan import Plan
 from qbench.run.protocol import Limits
 from qbench.store import Run, Store, read_runs, results_files
 
+Pairs = tuple[tuple[str, str], ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Finished:
@@ -72,9 +74,11 @@ def last_run(out: Path, plan: Plan) -> Run:
         )
     newest, now = runs[-1].session, new_session(*wanted[:2], "")
     for what in ("facts", "versions", "commit"):
-        if getattr(newest, what) != getattr(now, what):
+        then, today = getattr(newest, what), getattr(now, what)
+        if then != today:
             raise UnknownName(
-                f"the last {plan.profile.name} run of {plan.suite.name} has other {what} than there are now",
+                f"the last {plan.profile.name} run of {plan.suite.name} has other {what} than there are now: "
+                f"{_what_differs(then, today)}",
                 fix="leave --resume out: results of two states are not mixed in one run",
             )
     if _other_cells(runs[-1], {*plan.cells, *(skip.case for skip in plan.skips)}):
@@ -85,6 +89,15 @@ def last_run(out: Path, plan: Plan) -> Run:
             "are no rounds of one run",
         )
     return runs[-1]
+
+
+def _what_differs(then: str | Pairs, today: str | Pairs) -> str:
+    """Return the first thing that is not as it was, with both of its values."""
+    if isinstance(then, str) or isinstance(today, str):
+        return f"{then}, and {today} now"
+    before, now = dict(then), dict(today)
+    name = next(name for name in (*before, *now) if before.get(name) != now.get(name))
+    return f"{name} {before.get(name, 'unknown')}, and {now.get(name, 'unknown')} now"
 
 
 def _other_cells(run: Run, wanted: set[Case]) -> bool:

@@ -45,9 +45,9 @@ def test_a_session_that_both_have_is_there_once_and_new() -> None:
     ("content", "told"),
     [
         ("[{", "Expecting"),
-        ("[]", "list indices"),
+        ("[]", "it is a list"),
         ('{"format": 9, "trials": []}', "format 9, and this qbench reads 1"),
-        ('{"format": 1, "trials": [{"cell": "x"}]}', "reference"),
+        ('{"format": 1, "trials": [{"cell": "x"}]}', "it lacks 'reference'"),
     ],
 )
 def test_another_file_is_named_with_its_fault(tmp_path: Path, content: str, told: str) -> None:

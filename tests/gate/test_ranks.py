@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qbench.gate.ranks import signed_rank_interval
+from qbench.gate.ranks import holm, signed_rank_interval
 
 
 def test_the_hodges_lehmann_estimate_by_hand() -> None:
@@ -33,3 +33,9 @@ def test_the_signed_rank_interval_holds_the_middle_as_often_as_it_says() -> None
 def test_nothing_has_no_middle() -> None:
     with pytest.raises(ValueError, match="no values"):
         signed_rank_interval([], 0.95)
+
+
+def test_holm_stops_at_the_first_that_stands() -> None:
+    """Of 0.01, 0.03, 0.04 at 0.05: 0.01 <= 0.05 / 3; 0.03 > 0.05 / 2; 0.04 <= 0.05, and it is too late."""
+    assert [one.rejected for one in holm([0.04, 0.01, 0.03], 0.05)] == [False, True, False]
+    assert [one.rejected for one in holm([0.01, 0.02, 0.04], 0.05)] == [True, True, True]

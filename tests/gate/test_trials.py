@@ -12,7 +12,7 @@ import pytest
 from qbench.cases import AGAIN, ArtifactSpec, Case, Choice, DataSpec, Deployment, Float, Hop, Scenario, Step
 from qbench.errors import BadFile
 from qbench.gate.detect import judge
-from qbench.gate.noise import floors_of, read_floors, write_floors
+from qbench.gate.noise import floors_of, read_floors, with_known, write_floors
 from qbench.gate.power import floor_without, power
 from qbench.gate.trials import Rounds, Trial, trials_of
 from qbench.records import Failed, Measured, Measurement, Record, Session, Withheld
@@ -171,3 +171,29 @@ def test_sessions_beside_one_thing_do_not_judge_those_beside_another() -> None:
     wild = [session(name, {COPY: factor}, suite="busy") for name, factor in (("d", 1.4), ("e", 0.7))]
     ten = next(f for f in power(trials_of([*quiet, *wild])) if (f.suite, f.slowed) == ("quiet", 0.10))
     assert ten.detected == 3
+
+
+def test_power_is_bounded_by_sessions_however_many_cells_each_has() -> None:
+    """Three sessions of two cells: six hits of six, bounded as three of three."""
+    trials = trials_of([session(name, {COPY: 1.0, slowed(0.10): 1.10}) for name in "abc"])
+    twice = [*trials, *(replace(trial, cell="another") for trial in trials)]
+    ten = next(found for found in power(twice) if found.slowed)
+    assert (ten.detected, ten.trials, ten.sessions) == (6, 6, 3)
+    assert ten.bounds == (pytest.approx(0.025 ** (1 / 3)), 1.0)
+
+
+def test_a_run_of_too_few_rounds_is_not_run_and_not_unclear() -> None:
+    short = session("a", {COPY: 1.0, slowed(0.20): 1.20})
+    kept = tuple(record for record in short.records if record.step.round < 2)
+    found = power(trials_of([replace(short, records=kept, lines=tuple(range(len(kept))))]))
+    assert [(one.detected, one.unclear, one.not_run) for one in found] == [(0, 0, 1), (0, 0, 1)]
+
+
+def test_a_metric_with_too_few_pairs_keeps_the_floor_of_before(tmp_path: Path) -> None:
+    path = tmp_path / "floors.json"
+    known = floors_of([session(name, {COPY: 1.0}) for name in "abc"])
+    write_floors(known, path)
+    few = floors_of([session("d", {COPY: 1.0})])
+    assert next(f for f in few if f.metric == "load time").floor is None
+    assert next(f for f in with_known(few, path) if f.metric == "load time") == known[-3]
+    assert with_known(few, tmp_path / "none.json") == few

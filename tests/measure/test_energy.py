@@ -17,13 +17,16 @@ def steady(watts, seconds, start_s=0.0, start_j=0.0, every_s=0.1):
     return tuple((start_s + i * every_s, start_j + watts * i * every_s) for i in range(count + 1))
 
 
-def trace(idle=10.0, busy=30.0, after=None, calls=1000, seconds=10.0, change=None):
+def trace(idle=10.0, busy=30.0, after=None, calls=1000, seconds=10.0, change=None, spoilt_after=None):
     """Return a trace of 2 s idle, 10 s busy, 2 s idle; `change` may spoil the busy readings."""
     before = steady(idle, 2.0)
     middle = steady(busy, seconds, before[-1][0], before[-1][1])
     last = steady(after if after is not None else idle, 2.0, middle[-1][0], middle[-1][1])
     return EnergyTrace(
-        (before[0], before[-1]), tuple(change(list(middle)) if change else middle), (last[0], last[-1]), calls
+        before,
+        tuple(change(list(middle)) if change else middle),
+        spoilt_after(list(last)) if spoilt_after else last,
+        calls,
     )
 
 
@@ -94,6 +97,76 @@ def test_a_counter_that_jumps_forward_is_found():
         return [(t, j + 5_000 if i > 50 else j) for i, (t, j) in enumerate(readings)]
 
     assert "the counter jumped: 5e+04 W between two readings, and 30 W usually" in reason(change=ahead)
+
+
+def test_a_small_jump_is_found_where_it_is_a_part_of_all_joules():
+    """80 J in a tenth of a second, of 600 J in all: thirteen per cent that nobody took."""
+
+    def ahead(readings):
+        return [(t, j + 80 if i > 50 else j) for i, (t, j) in enumerate(readings)]
+
+    assert "the counter jumped" in reason(busy=60.0, change=ahead)
+
+
+def test_a_device_that_takes_twice_as_much_for_a_moment_does_not_jump():
+    def burst(readings):
+        return [(t, j + 3 if i > 50 else j) for i, (t, j) in enumerate(readings)]
+
+    assert judge(trace(change=burst), period_s=MS).gross_j == pytest.approx(0.303)
+
+
+def test_few_readings_show_nothing():
+    """Twelve calls of a second: the counter may have stopped within any of them."""
+
+    def sparse(readings):
+        return readings[::10]
+
+    assert "was read 11 times in 10 s" in reason(change=sparse)
+
+
+def stops(readings):
+    return [(t, min(j, readings[4][1])) for t, j in readings]
+
+
+def jumps(readings):
+    return [(t, j + 50 if i > 9 else j) for i, (t, j) in enumerate(readings)]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"), [(stops, "the counter stood still for 1.6 s"), (jumps, "the counter jumped")]
+)
+def test_a_fault_while_nothing_ran_leaves_no_net_energy(spoil, told):
+    found = judge(trace(spoilt_after=spoil), period_s=MS)
+    assert found.gross_j == pytest.approx(0.3)
+    assert found.net_j is None
+    assert f"while nothing ran, {told}" in found.why_no_net
+
+
+def test_a_clock_that_stands_still_ends_the_window():
+    joules = iter(range(10**6))
+    with pytest.raises(NoEnergy, match="the clock stood still during 1,000 calls"):
+        energy_window(
+            lambda: None,
+            Counter(lambda: (float(n := next(joules)), float(n)), MS),
+            sleep=lambda _: None,
+            clock_s=lambda: 5.0,
+        )
+
+
+def test_long_calls_prolong_the_window_until_the_counter_was_read_often_enough():
+    state = {"s": 0.0}
+
+    def spend(seconds):
+        state["s"] += seconds
+
+    taken = energy_window(
+        lambda: spend(2.0),
+        Counter(lambda: (state["s"], 30 * state["s"]), MS),
+        sleep=spend,
+        clock_s=lambda: state["s"],
+    )
+    assert len(taken.busy) >= 20
+    assert taken.calls * 2.0 == pytest.approx(taken.busy[-1][0] - taken.busy[0][0])
 
 
 @pytest.mark.parametrize("offset", [0.0, 10.0, 200.0, 260.0])
@@ -181,4 +254,4 @@ def test_a_slow_counter_gets_a_longer_window_and_longer_idles():
         call, Counter(lambda: (state["s"], state["s"]), 0.5), sleep=sleep, clock_s=lambda: state["s"]
     )
     assert taken.busy[-1][0] - taken.busy[0][0] >= 50
-    assert taken.before[1][0] - taken.before[0][0] == 10
+    assert taken.before[-1][0] - taken.before[0][0] == 10

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qbench.measure.throughput import SLICES, _rates, saturate
+from qbench.measure.timing import BrokenClock
 
 
 def test_rates_by_hand_of_two_streams_that_end_together():
@@ -61,3 +62,14 @@ def test_what_a_call_raises_is_told_and_the_others_stop():
 
     with pytest.raises(RuntimeError, match="the engine gave up"):
         saturate(call, streams=2, clock_ns=time.perf_counter_ns, window_s=5, warmup_s=0)
+
+
+def test_a_clock_that_goes_back_gives_no_rate():
+    now = iter([*range(0, 4_000_000, 1_000), *range(1_000_000, 10**9, 1_000)])
+    with pytest.raises(BrokenClock, match="went back by 0.003 s"):
+        saturate(lambda: None, streams=1, clock_ns=lambda: next(now), window_s=10.0, warmup_s=0.0)
+
+
+def test_a_clock_that_stands_still_ends_the_window():
+    with pytest.raises(BrokenClock, match="stood still during 1,000 calls"):
+        saturate(lambda: None, streams=2, clock_ns=lambda: 7, window_s=0.1, warmup_s=0.0)

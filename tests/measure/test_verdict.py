@@ -33,5 +33,10 @@ def test_one_answer_that_is_no_number_is_enough():
 
 
 def test_a_window_that_began_in_a_drift_says_how_long_it_waited():
-    assert not_steady(True, 2.0) is None
-    assert "2.0 s" in not_steady(False, 2.0).text
+    assert not_steady(True, 2.0, 2.0) is None
+    assert "2.0 s" in not_steady(False, 2.0, 2.0).text
+
+
+def test_the_advice_is_never_what_was_already_done():
+    assert "--profile standard" in not_steady(False, 2.0, 2.0).text
+    assert "--profile" not in not_steady(False, 10.0, 10.0).text  # that is standard's warm-up

@@ -68,6 +68,18 @@ def test_packages_are_added_up_and_each_wraps_for_itself(sockets):
     assert meter.domain == "package"
 
 
+def test_a_package_that_is_shown_twice_counts_once(sockets):
+    """Client processors have a second door to the same counter: intel-rapl-mmio:0."""
+    twin = sockets / "intel-rapl-mmio:0"
+    twin.mkdir()
+    for name in ("name", "energy_uj", "max_energy_range_uj"):
+        (twin / name).write_text((sockets / "intel-rapl:0" / name).read_text())
+    meter = Rapl.open("cpu")
+    counters(sockets, 400, 999_000)
+    (twin / "energy_uj").write_text("400\n")
+    assert meter.read()[1] == pytest.approx(300e-6)
+
+
 def test_a_counter_that_goes_back_without_having_wrapped_is_broken(sockets):
     meter = Rapl.open("cpu")
     counters(sockets, 400, 999_100)
@@ -144,6 +156,23 @@ def test_a_command_that_prints_something_else_is_told(tmp_path, monkeypatch, the
         meter.close()
 
 
+@pytest.mark.parametrize("pace", [1.5, 0.5, 1000.0])
+def test_a_command_whose_seconds_are_no_seconds_is_told(tmp_path, monkeypatch, pace):
+    """A clock that runs half as fast again would give half as many watts more; milliseconds, 1,000 times."""
+    script = tmp_path / "meter.py"
+    script.write_text(
+        "import sys, time\nstart = time.monotonic()\nwhile True:\n"
+        f"    print((time.monotonic() - start) * {pace}, 10.0, flush=True)\n    time.sleep(0.01)\n"
+    )
+    monkeypatch.setenv(external.VARIABLE, f"{sys.executable} {script}")
+    meter = External.open("cpu")
+    try:
+        with pytest.raises(NotAvailable, match=r"counted .* s while .* s went by here"):
+            until_it_fails(meter)
+    finally:
+        meter.close()
+
+
 def test_a_command_that_ends_is_told(tmp_path, monkeypatch):
     command(tmp_path, monkeypatch, lines=50, then="end")
     script = tmp_path / "meter.py"
@@ -176,6 +205,17 @@ class Driver:
 
     def nvmlInit(self):  # noqa: N802
         pass
+
+    names = ("H100", "H100")
+
+    def nvmlDeviceGetCount(self):  # noqa: N802
+        return len(self.names)
+
+    def nvmlDeviceGetName(self, handle):  # noqa: N802
+        return self.names[handle]
+
+    def nvmlDeviceGetHandleByUUID(self, uuid):  # noqa: N802
+        return uuid
 
     def nvmlDeviceGetHandleByIndex(self, index):  # noqa: N802
         return index
@@ -229,11 +269,33 @@ def board(**fields):
     return SimpleNamespace(get_total_energy_consumption=lambda: SimpleNamespace(**fields))
 
 
+@pytest.mark.parametrize(
+    ("seen", "device", "board_of"),
+    [("", "cuda", 0), ("", "cuda:1", 1), ("1", "cuda", 1), ("GPU-7f", "cuda", "GPU-7f")],
+)
+def test_the_board_is_the_one_that_cuda_sees(monkeypatch, seen, device, board_of):
+    """The driver counts all boards; CUDA those that CUDA_VISIBLE_DEVICES leaves."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", seen)
+    assert NvmlEnergy(Driver(), device)._device == board_of
+
+
+def test_boards_of_several_kinds_are_told_apart_in_the_order_of_the_bus_only(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    driver = Driver()
+    driver.names = ("T4", "H100")
+    with pytest.raises(NotAvailable, match="2 boards of several kinds"):
+        NvmlEnergy(driver, "cuda")
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    assert NvmlEnergy(driver, "cuda")._device == 0
+
+
 def test_a_jetson_tells_its_total_and_apple_silicon_its_parts():
     jetson = Zeus(board(cpu_energy_mj=1.0, gpu_energy_mj=2.0, total_energy_mj=5_000.0))
     assert (jetson.domain, jetson.read()[1]) == ("board", 5.0)
     apple = Zeus(board(cpu_total_mj=1_000, dram_mj=500, gpu_mj=None, ane_mj=0, gpu_sram_mj=9))
     assert (apple.domain, apple.read()[1]) == ("package", 1.5)
+    assert (jetson.provenance, apple.provenance) == ("rail meter", "hardware counter")
 
 
 def test_a_board_that_tells_no_total_is_no_meter():

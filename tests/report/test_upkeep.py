@@ -8,6 +8,7 @@ import pytest
 from example_run import Builder, correct
 
 from qbench.hardware import Fact
+from qbench.records import Withheld
 from qbench.report import upkeep
 from qbench.report.figures import FIGURES, Absent
 from qbench.report.select import select
@@ -39,10 +40,34 @@ def test_cost_and_carbon_are_the_energy_times_a_sourced_factor(tmp_path):
 
 
 def test_the_interval_of_energy_goes_along(tmp_path):
-    figures = cell_with(tmp_path, 0.030, 0.036, 0.040).figures
+    figures = cell_with(tmp_path, 0.030, 0.036, 0.036, 0.037, 0.040).figures
     assert figures["energy"].low == 0.030
     assert figures["cost_per_million"].low == pytest.approx(0.030 * 1e6 / 3.6e6 * PRICE.per_kwh)
     assert figures["cost_per_million"].high == pytest.approx(0.040 * 1e6 / 3.6e6 * PRICE.per_kwh)
+
+
+def test_the_windows_that_a_fault_spared_are_no_figure(tmp_path):
+    """Four of five with a reason: what is left was not chosen fairly, and has too few for an interval."""
+    build = Builder(tmp_path)
+    build.whole(example.FP32, correct(10), (0.01,) * 3)
+    build.measured("energy", example.FP32, 0, energy=0.036, power=30.0, idle_power=10.0)
+    for k in range(1, 5):
+        build.measured(
+            "energy", example.FP32, k, extra={"withheld": (Withheld("energy", "the counter jumped"),)}
+        )
+    (cell,) = select(build.run())
+    for name in ("energy", "power", "energy_net", "cost_per_million"):
+        assert "the counter jumped" in cell.figures[name].reason
+    assert cell.figures["energy"].reason.startswith("1 of 5 windows gave it, and 5 are asked for")
+
+
+def test_the_idle_power_of_five_windows_counts_windows(tmp_path):
+    build = Builder(tmp_path)
+    build.whole(example.FP32, correct(10), (0.01,) * 3)
+    for k in range(5):
+        build.measured("energy", example.FP32, k, energy=0.036, power=30.0, idle_power=(10.0, 12.0))
+    idle = select(build.run())[0].figures["idle_power"]
+    assert (idle.value, idle.n) == (11.0, 5)
 
 
 def test_without_a_meter_there_is_no_money_and_no_carbon(tmp_path):
@@ -67,11 +92,12 @@ def test_an_estimate_is_latency_in_joules_and_nothing_is_derived_from_it(tmp_pat
 
 
 def test_a_battery_of_36_kj_answers_a_million_examples_of_36_mj(tmp_path, monkeypatch):
-    assert "no battery" in cell_with(tmp_path / "none", 0.036).figures["examples_per_charge"].reason
+    assert "no battery" in cell_with(tmp_path / "none", *[0.036] * 5).figures["examples_per_charge"].reason
     battery = Fact("battery", 36_000.0, "J", "a test")
     monkeypatch.setattr(upkeep, "load_profiles", lambda name: [SimpleNamespace(name=name, fact=[battery])])
     hardware = replace(example.FP32, deployment=replace(example.FP32.deployment, hardware="phone"))
     build = Builder(tmp_path)
     build.whole(hardware, correct(10), (0.01,) * 3)
-    build.measured("energy", hardware, 0, energy=0.036, power=30.0, idle_power=10.0)
+    for k in range(5):
+        build.measured("energy", hardware, k, energy=0.036, power=30.0, idle_power=10.0)
     assert select(build.run())[0].figures["examples_per_charge"].value == pytest.approx(1e6)

@@ -101,10 +101,13 @@ def test_the_commands_say_what_they_found(inside):
     assert (inside.root / "all.json").read_text() == kept, joined.stderr
     again = inside.qbench("power", "results")
     assert again.stdout.split("power-beside")[-1].split("results")[0] in ran.stdout
-    floors = inside.qbench("aa", "-s", "some", "--hw", "testbed", "--rounds", "6")
+    floors = inside.qbench("aa", "-s", "some", "--hw", "testbed", "--rounds", "6", "--sessions", "1")
     assert floors.returncode == 0, floors.stdout + floors.stderr
     assert "needs 2 pairs" in floors.stdout
     assert next((inside.root / "results").rglob("floors.json")).is_file()
+    starved = inside.qbench("power", "-s", "some", "--hw", "testbed", "--rounds", "2")
+    assert starved.returncode == 2
+    assert "give --rounds 5 or more" in starved.stderr
     nothing = inside.qbench("power", str(inside.root / "suites"))
     assert nothing.returncode == 2
     assert "fix: run `qbench power`" in nothing.stderr

@@ -8,7 +8,7 @@ from functools import partial
 from qbench.errors import NotAvailable
 from qbench.measure.energy import Counter, Energy, NoEnergy, energy_window, judge
 from qbench.measure.witness import Witness
-from qbench.meters.base import EnergyMeter, best_meter, why_unavailable
+from qbench.meters.base import METERS, EnergyMeter, best_meter, why_unavailable
 from qbench.records import Evidence, Measured, Measurement, Withheld
 from qbench.run.protocol import StepRequest, Trace
 from qbench.run.steps.session import Opened, open_case
@@ -29,8 +29,9 @@ def measure_energy(request: StepRequest, trace: Trace) -> Measured:
     except Exception as error:  # a meter may break in any way; the cell's other figures stand
         said = error.problem if isinstance(error, NotAvailable) else repr(error)
         return Measured((), (Withheld("energy", f"unavailable: {said}"),))
+    name = next(name for name in METERS if METERS[name] is kind)
     evidence = (
-        Evidence("energy is told by", f"{type(meter).__name__}: {meter.provenance}, domain {meter.domain}"),
+        Evidence("energy is told by", f"{name}: {meter.provenance}, domain {meter.domain}"),
         Evidence("the meter's period", f"{meter.period_s:.3g} s"),
     )
     trace.stage = "measure"

@@ -50,7 +50,7 @@ def time_case(request: StepRequest, trace: Trace) -> Measured:
     except BrokenClock as broken:
         withheld = (Withheld("latency", broken.problem), Withheld("throughput", SINGLE))
         return Measured(Witness.now().since(start), withheld, (), evidence)
-    verdict = not_steady(window.steady, sum(window.warmup_ns) * 1e-9)
+    verdict = not_steady(window.steady, sum(window.warmup_ns) * 1e-9, request.timing.warmup_cap_s)
     return Measured(
         (_as_measurement("latency", window), *Witness.now().since(start)),
         (Withheld("throughput", SINGLE), *no_energy(request, opened.case.deployment.device)),
