@@ -39,7 +39,11 @@ def show_plan(plan: Plan, told: Console) -> None:
         for skip in plan.skips:
             skipped.add_row(_short(skip.case), _place(skip.case), skip.case.technique, skip.reason)
         told.print(skipped)
-    if plan.missing:
+    if plan.missing and plan.narrowed:  # who asks for one engine does not ask for all that is elsewhere
+        told.print(
+            f"\n{len(plan.missing)} devices are not here: `qbench list hardware` says why", highlight=False
+        )
+    elif plan.missing:
         told.print(f"\n[bold]{len(plan.missing)} devices are not here[/]", highlight=False)
         missing = _table("hardware", "why")
         for one in plan.missing:

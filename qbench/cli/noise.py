@@ -82,13 +82,18 @@ def power(
 
     What was judged is kept, a few figures a round, and joins what earlier sessions left there.
     """
-    from qbench.errors import BadFile
+    from qbench.errors import BadFile, BadParameter
     from qbench.gate.ledger import FILE, joined, read_trials, write_trials
     from qbench.gate.power import power as judged
     from qbench.gate.tell import tell_power
     from qbench.gate.trials import trials_of
     from qbench.run.host import host_name
 
+    if results and (rounds or model or backend):
+        raise BadParameter(
+            "--rounds, --model and --backend choose what is measured, and results were given instead",
+            fix="leave them out, or leave the files out",
+        )
     kept = ledger or (None if results else out / host_name() / FILE)
     known = read_trials(kept) if kept and kept.exists() else ()  # a torn one costs nothing yet
     trials = joined(known, _trials_in(results or []))

@@ -57,3 +57,20 @@ def console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     return Console(stderr=stderr, width=None if sys.stdout.isatty() else 120)
+
+
+def _version(asked: bool) -> None:  # noqa: FBT001 - typer hands it over so
+    if asked:
+        from qbench import __version__
+
+        console().print(f"qbench {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _about(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Say nothing more: the help above is the program's."""

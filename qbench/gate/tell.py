@@ -38,7 +38,7 @@ def tell_power(found: Sequence[Found], told: Console) -> None:
     for kind in dict.fromkeys((one.suite, one.profile, one.rounds) for one in found):
         rows = [one for one in found if (one.suite, one.profile, one.rounds) == kind]
         table = _table(
-            "put in", "measured", "found", "95 % bounds", "unclear", f"mean > {MEAN_LIMIT - 1:.0%}"
+            "put in", "measured", "found", "95 % bounds", "unclear", f"mean > {_per_cent(MEAN_LIMIT - 1, 0)}"
         )
         for one in rows:
             if one.slowed:
@@ -47,10 +47,10 @@ def tell_power(found: Sequence[Found], told: Console) -> None:
                 hits, by_mean, of = one.nights, one.nights_by_mean, one.sessions
             low, high = one.bounds
             table.add_row(
-                f"{one.slowed:.0%}" if one.slowed else "nothing",
-                f"{one.measured - 1:+.2%}",
+                _per_cent(one.slowed, 0) if one.slowed else "nothing",
+                f"{100 * (one.measured - 1):+.2f} %",
                 f"{hits} of {of}",
-                f"{low:.1%} to {high:.1%}",
+                f"{_per_cent(low, 1)} to {_per_cent(high, 1)}",
                 f"{one.not_run} not run" if one.not_run else str(one.unclear),
                 f"{by_mean} of {of}",
             )
@@ -68,14 +68,18 @@ def tell_power(found: Sequence[Found], told: Console) -> None:
             )
     told.print(
         "measured: the median of the estimates. Where nothing was put in, what is found are nights with a "
-        "false alarm. unclear: neither failed nor passed. mean > 5%: the usual rule, on the same data. The "
+        "false alarm. unclear: neither failed nor passed. mean > 5 %: the usual rule, on the same data. The "
         "bounds count sessions, not rounds: those of one session were slow or quick together.",
         highlight=False,
     )
 
 
 def _more(ratio: float | None) -> str:
-    return "" if ratio is None else f"{ratio - 1:.2%}"
+    return "" if ratio is None else _per_cent(ratio - 1, 2)
+
+
+def _per_cent(share: float, digits: int) -> str:
+    return f"{100 * share:.{digits}f} %"
 
 
 def _table(*heads: str) -> Table:
@@ -101,3 +105,8 @@ def tell_limits(limits: Limits, told: Console) -> None:
     if limits.copy_bytes_per_s:
         rate = f"{limits.copy_bytes_per_s / 1e9:.3g} GB/s"
         told.print(f"bytes read and written while copying: {rate}", highlight=False)
+    told.print(
+        "over fp32: of the same engine; by: the technique whose file was timed. Pages of this host now say "
+        "what holds a cell back: `qbench report`.",
+        highlight=False,
+    )

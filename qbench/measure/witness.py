@@ -12,6 +12,7 @@ from pathlib import Path
 from qbench.records import Measurement
 
 ROOT = Path("/")
+SENSORS = ("k10temp", "zenpower", "coretemp", "cpu_thermal")  # drivers of processors' own sensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,11 @@ def _temperature_c(root: Path) -> float | None:
         kind, value = _text(zone / "type").strip(), _text(zone / "temp").strip()
         if re.search(r"x86_pkg|cpu|soc|core", kind, re.IGNORECASE) and re.fullmatch(r"-?\d+", value):
             hottest = max(int(value) / 1000, hottest if hottest is not None else -300.0)
+    for sensor in root.glob("sys/class/hwmon/hwmon*"):  # AMD's processors have no thermal zone
+        if _text(sensor / "name").strip() in SENSORS:
+            values = [_text(path).strip() for path in sensor.glob("temp[0-9]*_input")]
+            told = [int(value) / 1000 for value in values if re.fullmatch(r"-?\d+", value)]
+            hottest = max([*told, *([hottest] if hottest is not None else [])], default=None)
     return hottest
 
 

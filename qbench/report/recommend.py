@@ -8,6 +8,7 @@ from typing import Literal
 
 from qbench.report.cell import Cell, Group, pace_of
 from qbench.report.figures import SPREAD_WORDS, Absent, Figure, Value
+from qbench.report.roofline import bound_by
 from qbench.report.thorough import profile_words
 
 EMULATED_ONLY = "Emulated: accuracy and instructions only"
@@ -73,7 +74,8 @@ def why_not(cell: Cell) -> str | None:
     for name, against in BARS:
         slow = _not_faster(cell.figures[name], against)
         if slow:
-            return slow
+            held = bound_by(cell.figures)  # why fewer bits gained nothing, where the device was probed
+            return f"{slow}; {held}" if held else slow
     return None
 
 

@@ -94,6 +94,14 @@ def test_sensors_are_read_where_the_system_has_them(tmp_path):
     assert told["temperature"] == (61.5, 61.5)
 
 
+def test_amds_sensor_is_no_thermal_zone(tmp_path):
+    files = {"name": "k10temp\n", "temp1_input": "48250\n", "temp3_input": "51000\n"}
+    found = system(tmp_path, {f"sys/class/hwmon/hwmon2/{name}": text for name, text in files.items()})
+    assert found.temperature_c == 51.0
+    other = {"sys/class/hwmon/hwmon0/name": "nvme\n", "sys/class/hwmon/hwmon0/temp1_input": "70000\n"}
+    assert system(tmp_path, other).temperature_c == 51.0
+
+
 def test_without_a_governor_the_processors_list_tells_the_frequency(tmp_path):
     assert system(tmp_path, {"proc/cpuinfo": "cpu MHz\t\t: 2596.130\n"}).frequency_hz == 2596.13e6
 

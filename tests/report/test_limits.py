@@ -21,6 +21,7 @@ from qbench.report.limits import (
     read_limits,
     write_limits,
 )
+from qbench.report.recommend import why_not
 from qbench.report.roofline import NOT_PROBED, bound_by
 from qbench.report.select import select
 
@@ -85,10 +86,10 @@ def test_a_probe_of_one_engine_keeps_what_is_known_of_the_others():
     assert joined(before, None) == before
 
 
-def cell(tmp_path, limits, seconds=0.010, **counts):
+def cell(tmp_path, limits, seconds=0.010, case=example.FP32, **counts):
     build = Builder(tmp_path)
     host = build.session.host
-    build.whole(example.FP32, correct(10), (seconds,) * 3)
+    build.whole(case, correct(10), (seconds,) * 3)
     wanted = {
         "model_macs": 10e6,
         "covered_macs": 0.0,
@@ -98,7 +99,7 @@ def cell(tmp_path, limits, seconds=0.010, **counts):
         "moved_activations": 1e6,
         "file_size": 4e6,
     } | counts
-    build.measured("prepare", example.FP32.deployment.artifact, **wanted)
+    build.measured("prepare", case.deployment.artifact, **wanted)
     run = build.run()
     if limits is not None:
         write_limits(replace(limits, host=host), Path(run.path).parent / FILE)
@@ -126,6 +127,35 @@ def test_what_is_left_of_a_call_is_overhead(tmp_path):
 def test_what_takes_longest_is_named(tmp_path, rate, bandwidth, words):
     figures = cell(tmp_path, Limits(HOST, "s", bandwidth, (peak("fp32", rate),)))
     assert bound_by(figures).startswith(words)
+
+
+def test_weights_are_moved_once_a_batch(tmp_path):
+    """4 MB of weights for eight examples and 4 MB of activations for each, at 8 GB/s: 0.0625 + 0.5 ms."""
+    limits = Limits(HOST, "s", 8e9, (peak("fp32", 10e9),))
+    figures = cell(tmp_path, limits, case=example.case("fp32", role="fp32", batch=8))
+    assert figures["transfer_time"].value == pytest.approx(0.0005625)
+
+
+def test_a_capped_cell_is_not_held_to_limits_that_were_not_capped(tmp_path):
+    capped = replace(example.FP32, deployment=replace(FP32, isa="avx2"))
+    figures = cell(tmp_path, Limits(HOST, "s", 8e9, (peak("fp32", 10e9),)), case=capped)
+    assert "capped instructions" in figures["roofline"].reason
+
+
+def test_why_a_technique_gains_nothing_stands_beside_that_it_does(tmp_path):
+    build = Builder(tmp_path)
+    build.whole(example.FP32, correct(10), (0.010,) * 3)
+    build.whole(example.FAST, correct(10), (0.012,) * 3)
+    for case in (example.FP32, example.FAST):
+        counts = {"model_macs": 10e6, "covered_macs": 9e6, "covered_weights": 1e6, "covered_float": 4e6}
+        more = {"model_float": 4e6, "moved_activations": 1e6, "file_size": 4e6}
+        build.measured("prepare", case.deployment.artifact, **counts, **more)
+    run = build.run()
+    peaks = tuple(peak(name, 10e9, example.FAST.deployment.backend) for name in ("fp32", "int8"))
+    write_limits(Limits(run.session.host, "s", 8e9, peaks), Path(run.path).parent / FILE)
+    reason = next(why_not(cell) for cell in select(run) if cell.case == example.FAST)
+    assert reason.startswith("not faster than fp32 on the same engine")
+    assert "bound by overhead" in reason
 
 
 def test_without_a_probe_of_this_host_there_is_a_reason(tmp_path):

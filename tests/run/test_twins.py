@@ -92,7 +92,7 @@ def test_the_commands_say_what_they_found(inside):
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "power-quiet: 2 sessions" in ran.stdout
     assert "power-beside-a-busy-core: 2 sessions" in ran.stdout
-    assert "20%" in ran.stdout
+    assert "20 %" in ran.stdout
     ledger = next((inside.root / "results").rglob("power.json"))
     kept = ledger.read_text()
     assert inside.qbench("power", str(ledger)).stdout.split("power-beside")[-1] in ran.stdout
