@@ -23,6 +23,8 @@ from qbench.records import Evidence
 if TYPE_CHECKING:
     from qbench.formats.artifact import Artifact
 
+IMPORT_BYTES = 400_000_000  # more than any fake network holds
+
 
 @BACKENDS.register("fake")
 class Fake(Backend):
@@ -34,8 +36,12 @@ class Fake(Backend):
     for_tests: ClassVar[bool] = True
 
     def engine(self) -> object:
-        """Return itself: there is nothing to import."""
+        """Return itself, after taking memory and giving it back as imports do: no peak may inherit that."""
+        np.ones(IMPORT_BYTES, dtype=np.uint8)
         return self
+
+    def preload(self) -> None:
+        """Do nothing: there is nothing to import."""
 
     def probe(self) -> Probe:
         """Return one device that can do anything."""
