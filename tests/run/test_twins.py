@@ -11,7 +11,7 @@ import pytest
 from workplace import Nobody, of, samples
 
 from qbench.cases import AGAIN
-from qbench.errors import BadSuite
+from qbench.errors import BadSuite, NotAvailable
 from qbench.gate.noise import floors_of
 from qbench.gate.power import power
 from qbench.gate.trials import trials_of
@@ -62,6 +62,16 @@ def test_a_neighbour_is_busy_and_gone_afterwards():
         os.kill(pid, 0)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_a_neighbour_that_ended_by_itself_leaves_nothing_to_believe():
+    def killed():
+        with busy_neighbour() as pid:
+            os.kill(pid, signal.SIGKILL)
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+    with pytest.raises(NotAvailable, match="measured beside nothing"):
+        killed()
 
 
 def test_a_neighbour_does_not_outlive_a_parent_that_is_killed():

@@ -52,7 +52,7 @@ def test_joules_of_an_example_and_who_told_them(meter):
     assert numbers["idle_power"] == pytest.approx((5.0, 5.0), rel=0.2)
     assert 0 < numbers["energy"][0] < 1.0
     told = {evidence.what: evidence.found for evidence in outcome.evidence}
-    assert told["energy is told by"] == "External: wall meter, domain wall"
+    assert told["energy is told by"] == "external: wall meter, domain wall"
     assert told["the meter's period"] == "0.01 s" or "0.01" in told["the meter's period"]
 
 
