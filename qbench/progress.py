@@ -61,7 +61,6 @@ class Progress:
             disable=not told.is_terminal,
         )
         self._task = self.bar.add_task("starting", total=None)
-        self._failed = 0
 
     def planned(self, steps: list[Step]) -> None:
         """Set the bar's length: steps weighed by about how long they take."""

@@ -1,15 +1,17 @@
 """The commands that measure nothing: they answer a stranger, and a mistake is met with its fix."""
 
 import io
+import re
 import subprocess
 import sys
 
 import pytest
 from rich.console import Console
 
-from qbench import doctor
+from qbench import __version__, doctor
 from qbench.doctor import examine, findings
 from qbench.errors import BadFile, UnknownName
+from qbench.machine import machine
 from qbench.models.base import MODELS
 from qbench.models.builtin import ZooModel
 from qbench.show import show_list
@@ -125,3 +127,17 @@ def test_doctor_notes_a_cache_that_cannot_be_written(monkeypatch):
     found = [finding for finding in findings() if finding.what == "cache"]
     assert [finding.level for finding in found] == ["problem"]
     assert "QBENCH_CACHE" in found[0].fix
+
+
+def test_the_version_is_told():
+    done = qbench("--version")
+    assert (done.returncode, done.stdout) == (0, f"qbench {__version__}\n")
+
+
+def test_a_plan_tells_capped_cells_apart_and_a_narrowed_one_is_short_on_what_is_elsewhere():
+    done = qbench("plan", "--suite", "processor", "-b", "openvino")
+    assert done.returncode == 0, done.stderr
+    if "avx512f" in machine().features:  # else there is nothing that the cap takes away
+        assert re.search(r"thr, avx2\b", done.stdout)
+    assert "`qbench list hardware` says why" in done.stdout
+    assert "raspberry-pi" not in done.stdout

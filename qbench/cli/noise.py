@@ -26,6 +26,7 @@ from qbench.cli.planning import has_cells, plan_of, selection_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from qbench.gate.noise import Floor
     from qbench.gate.trials import Trial
     from qbench.run.plan import Plan
     from qbench.store import Run
@@ -49,13 +50,17 @@ def aa(
     """Measure float against itself: what this machine's noise is, metric by metric."""
     from qbench.gate.noise import FILE, floors_of, with_known, write_floors
     from qbench.gate.tell import tell_floors
+    from qbench.run.host import host_name
     from qbench.run.twins import twins_of
 
     plan = twins_of(plan_of(suite, hw, profile, selection_of(model, None, backend)), rounds=rounds)
-    runs = list(_sessions(plan, out, sessions))
-    written = runs[-1].path.parent / FILE
-    floors = with_known(floors_of(runs), written)
-    write_floors(floors, written)
+    runs: list[Run] = []
+    written = out / host_name() / FILE
+    floors: tuple[Floor, ...] = ()
+    for run in _sessions(plan, out, sessions):
+        runs.append(run)
+        floors = with_known(floors_of(runs), written)
+        write_floors(floors, written)  # a session that ended is never lost
     tell_floors(floors, console())
     console().print(f"results  {runs[-1].path}\nfloors   {written}", highlight=False)
 
@@ -108,7 +113,8 @@ def power(
         raise BadFile(f"no float file is measured against itself in {named}", fix="run `qbench power`")
     tell_power(judged(trials), console())
     if kept:
-        write_trials(trials, kept)
+        if results:
+            write_trials(trials, kept)
         console().print(f"ledger   {kept}", highlight=False)
 
 

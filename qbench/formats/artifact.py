@@ -172,7 +172,7 @@ def compressed_size_bytes(folder: Path) -> int:
             while block := file.read(1 << 20):
                 total += len(packer.compress(block))
         total += len(packer.flush())
-    temporary = kept.with_name(f"{COMPRESSED}.{os.getpid()}")
+    temporary = folder.with_name(f"{folder.name}.{os.getpid()}")  # one left by a crash must not be deployed
     temporary.write_text(str(total))
     os.replace(temporary, kept)
     return total

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from qbench.measure.timing import STILL
+
 LEAST_S = 10.0  # of a window (methodology, "Energy")
 LEAST_PERIODS = 100  # of the counter in a window: its grain is then a hundredth of the figure
 IDLE_S, IDLE_PERIODS = 2.0, 20
@@ -19,7 +21,6 @@ STOOD_PERIODS = 10  # a counter that moves at its period stands still no longer 
 LEAST_READINGS = 20  # of the busy part: fewer would hide a counter that stops or jumps
 LONGEST_S = 60.0  # that a window is prolonged to for them
 JUMP, JUMP_SHARE = 5.0, 0.02  # times the usual power between two readings, and so much of all joules more
-STILL = 1_000  # calls in a row during which the clock does not move
 IDLE_MOVED = 0.2  # of the power above idle: what the two idle powers may differ by
 
 Reading = tuple[float, float]  # seconds on a clock that only goes forward, joules since whenever

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from qbench.measure.timing import CLOCK_FIX, STILL, BrokenClock
+from qbench.measure.timing import believe
 
 LOOK_S = 0.05  # how often the window is looked at: every look takes a core from what is measured
 SLICES = 10  # samples of one window: enough for a median, each over enough calls
@@ -55,8 +55,9 @@ def saturate(
             while not stop.is_set():
                 call()
                 own.append(clock_ns())
-                still = still + 1 if len(own) > 1 and own[-1] == own[-2] else 0
-                believe(own, still)
+                moved = own[-1] - own[-2] if len(own) > 1 else 1
+                still = 0 if moved else still + 1
+                believe(moved, still)
         except BaseException as error:  # told by the caller's thread; a barrier that broke is no news
             errors.append(error)
             stop.set()
@@ -81,14 +82,6 @@ def saturate(
     done = sorted(end for own in ends for end in own)
     measured = [end for end in done if end >= from_ns]
     return Saturation(_rates(measured, streams), len(done) - len(measured), len(measured))
-
-
-def believe(ends_ns: list[int], still: int) -> None:
-    """Raise where the clock that told these ends of calls cannot have been right."""
-    if len(ends_ns) > 1 and ends_ns[-1] < ends_ns[-2]:
-        raise BrokenClock(f"the clock went back by {(ends_ns[-2] - ends_ns[-1]) / 1e9:.3g} s", fix=CLOCK_FIX)
-    if still >= STILL:
-        raise BrokenClock(f"the clock stood still during {STILL:,} calls in a row", fix=CLOCK_FIX)
 
 
 def _rates(ends_ns: list[int], streams: int) -> tuple[float, ...]:

@@ -55,6 +55,18 @@ def time_window(
     return Window(first, tuple(warmup), tuple(samples), group, steady)
 
 
+def believe(moved_ns: int, still: int) -> None:
+    """Raise where a clock that moved so far, and stood still during so many calls in a row, cannot be right.
+
+    Raises:
+        BrokenClock: it went back, or stood still during a thousand calls.
+    """
+    if moved_ns < 0:
+        raise BrokenClock(f"the clock went back by {-moved_ns / 1e9:.3g} s", fix=CLOCK_FIX)
+    if still >= STILL:
+        raise BrokenClock(f"the clock stood still during {still:,} calls in a row", fix=CLOCK_FIX)
+
+
 class _Stopwatch:
     """Times a call. Between the two readings of the clock there is the call and nothing else."""
 
@@ -85,11 +97,8 @@ class _Stopwatch:
         """Raise where the clock cannot have been right."""
         back = min(took, start - self._last) if self._last is not None else took
         self._last = start + took
-        if back < 0:
-            raise BrokenClock(f"the clock went back by {-back / 1e9:.3g} s", fix=CLOCK_FIX)
         self._still = self._still + calls if took == 0 else 0
-        if self._still >= STILL:
-            raise BrokenClock(f"the clock stood still during {self._still:,} calls in a row", fix=CLOCK_FIX)
+        believe(back, self._still)
 
 
 def _warm_up(watch: _Stopwatch, clock_ns: Callable[[], int], cap_ns: int) -> tuple[list[int], bool]:

@@ -1,6 +1,7 @@
 import pytest
 
-from qbench.measure.verdict import collapsed, not_finite, not_steady
+from qbench.measure.verdict import LONGEST_WARMUP_S, collapsed, not_finite, not_steady
+from qbench.profile import PROFILES
 
 
 @pytest.mark.parametrize(
@@ -40,3 +41,7 @@ def test_a_window_that_began_in_a_drift_says_how_long_it_waited():
 def test_the_advice_is_never_what_was_already_done():
     assert "--profile standard" in not_steady(False, 2.0, 2.0).text
     assert "--profile" not in not_steady(False, 10.0, 10.0).text  # that is standard's warm-up
+
+
+def test_the_longest_warm_up_is_the_profiles_own():
+    assert max(profile.warmup_cap_s for profile in PROFILES.values()) == LONGEST_WARMUP_S

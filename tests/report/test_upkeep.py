@@ -10,9 +10,12 @@ from example_run import Builder, correct
 from qbench.hardware import Fact
 from qbench.records import Withheld
 from qbench.report import upkeep
+from qbench.report.brief import energy_words
 from qbench.report.figures import FIGURES, Absent
 from qbench.report.select import select
+from qbench.report.speed import LEAST_WINDOWS
 from qbench.report.upkeep import CARBON, PRICE
+from qbench.run.estimate import ENERGY_WINDOWS
 
 
 def cell_with(tmp_path, *joules):
@@ -59,6 +62,31 @@ def test_the_windows_that_a_fault_spared_are_no_figure(tmp_path):
     for name in ("energy", "power", "energy_net", "cost_per_million"):
         assert "the counter jumped" in cell.figures[name].reason
     assert cell.figures["energy"].reason.startswith("1 of 5 windows gave it, and 5 are asked for")
+
+
+def test_the_terminal_says_what_energy_was_asked_for_and_why_there_is_none(tmp_path):
+    build = Builder(tmp_path)
+    build.whole(example.FP32, correct(10), (0.01,) * 3)
+    build.whole(example.FAST, correct(10), (0.01,) * 3)
+    jumped = {"withheld": (Withheld("energy", "the counter jumped"),)}
+    for k in range(5):
+        build.measured("energy", example.FP32, k, energy=0.036, power=30.0, idle_power=10.0, energy_net=0.02)
+        build.measured("energy", example.FAST, k, extra=jumped)
+    run = build.run()
+    metered, without = energy_words(run, select(run))
+    assert "36.0 mJ an example; 20.0 mJ of it above idle" in metered
+    assert without == "no energy for 1 cell: the counter jumped"
+
+
+def test_a_run_that_measured_no_energy_says_nothing_of_it(tmp_path):
+    build = Builder(tmp_path)
+    build.whole(example.FP32, correct(10), (0.01,) * 3)
+    run = build.run()
+    assert energy_words(run, select(run)) == []
+
+
+def test_as_many_windows_are_measured_as_a_figure_asks_for():
+    assert ENERGY_WINDOWS == LEAST_WINDOWS
 
 
 def test_the_idle_power_of_five_windows_counts_windows(tmp_path):
