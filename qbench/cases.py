@@ -43,6 +43,7 @@ class Scheme:
     activation_bits: int | None  # None: activations stay in float
     granularity: Literal["per_tensor", "per_channel", "per_group"]
     dynamic: bool = False  # True: activation scales are computed from every input as it comes
+    mixed: bool = False  # True: the bits are the widest of several, and some layers may be in float
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,13 @@ class Hop:
     state: State  # state afterwards
     source: str  # digest: of weights and architecture, or of the code and the library versions that do it
     calibration: DataSpec | None = None  # what this hop looks at, where it needs data
+    training: DataSpec | None = None  # what it learns from
+    selection: DataSpec | None = None  # what it chooses by
+
+    @property
+    def data(self) -> tuple[DataSpec, ...]:
+        """Return all examples that this hop needs."""
+        return tuple(spec for spec in (self.calibration, self.training, self.selection) if spec)
 
     def __str__(self) -> str:
         """Write it as `qbench plan` shows it."""

@@ -31,6 +31,10 @@ class DoesNotFit(QbenchError):
     """A technique cannot be applied to this network, or a chain's formats do not meet."""
 
 
+class Diverged(QbenchError):
+    """A training run left the numbers that a network can hold; it was stopped."""
+
+
 class BadFile(QbenchError):
     """A file that qbench needs is missing, torn or not what its name says."""
 

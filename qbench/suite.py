@@ -99,6 +99,8 @@ class Suite:
     scenario: list[SuiteScenario]
     model: list[SuiteModel] = field(default_factory=list)
     scored: int = 10_000
+    training: int = 10_000  # examples that a technique learns from, where it does
+    selection: int = 2_000  # examples that a technique chooses by, where it does
     calibration: SuiteCalibration = SuiteCalibration()
     expect: list[SuiteExpectation] = field(default_factory=list)
     file: str = field(default="", metadata={"written": False})  # where it was read from, for errors
@@ -149,10 +151,17 @@ def _check_numbers(suite: Suite) -> None:
             f"{suite.file}: name = {suite.name!r} cannot name a file of results",
             fix="write letters, digits, dashes and underscores only",
         )
-    if suite.scored < 1 or suite.calibration.count < 1 or any(s.batch < 1 for s in suite.scenario):
+    counts = {
+        "scored": suite.scored,
+        "training": suite.training,
+        "selection": suite.selection,
+        "calibration.count": suite.calibration.count,
+        "batch": min((scenario.batch for scenario in suite.scenario), default=1),
+    }
+    if min(counts.values()) < 1:
+        told = ", ".join(f"{name} = {count}" for name, count in counts.items())
         raise BadSuite(
-            f"{suite.file}: scored = {suite.scored}, calibration.count = {suite.calibration.count}, batch = "
-            f"{[s.batch for s in suite.scenario]}: all must be at least 1",
+            f"{suite.file}: {told}: all must be at least 1",
             fix="write scored = 1000, count = 256, batch = 1",
         )
     if not suite.scenario or not suite.calibration.seeds:

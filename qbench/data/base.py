@@ -150,6 +150,14 @@ def preprocess(images: np.ndarray) -> np.ndarray:
     return planes
 
 
+def shifted(images: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
+    """Move each image by up to `most` pixels in both directions; what comes in is mirrored at the edge."""
+    _, height, width, _ = images.shape
+    wide = np.pad(images, ((0, 0), (most, most), (most, most), (0, 0)), mode="reflect")
+    moves = rng.integers(0, 2 * most + 1, (len(images), 2))
+    return np.stack([image[y : y + height, x : x + width] for image, (y, x) in zip(wide, moves, strict=True)])
+
+
 def calibration_subset(examples: Examples, count: int, seed: int) -> Examples:
     """Choose `count` of the examples at random, none twice, kept in their order.
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from qbench.data.base import DATASETS, Examples, preprocess
+from qbench.data.base import DATASETS, Examples, preprocess, shifted
 from qbench.errors import QbenchError, UnknownName
 from qbench.folders import cache_folder
 from qbench.models.zoo.networks import SHAPES
@@ -113,14 +113,6 @@ def accuracy(model: nn.Module, examples: Examples, batch: int = 500) -> float:
             pixels = torch.from_numpy(preprocess(examples.images[start : start + batch]))
             right += int((model(pixels).argmax(1).numpy() == examples.labels[start : start + batch]).sum())
     return right / len(examples.labels)
-
-
-def shifted(images: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
-    """Move each image by up to `most` pixels in both directions; what comes in is mirrored at the edge."""
-    _, height, width, _ = images.shape
-    wide = np.pad(images, ((0, 0), (most, most), (most, most), (0, 0)), mode="reflect")
-    moves = rng.integers(0, 2 * most + 1, (len(images), 2))
-    return np.stack([image[y : y + height, x : x + width] for image, (y, x) in zip(wide, moves, strict=True)])
 
 
 def flipped(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:

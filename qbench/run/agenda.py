@@ -36,7 +36,7 @@ def once(plan: Plan) -> list[Step]:
         for case in cells
         for spec in (
             case.evaluation,
-            *(hop.calibration for hop in case.deployment.artifact.way if hop.calibration),
+            *(spec for hop in case.deployment.artifact.way for spec in hop.data),
         )
     )
     artifacts = dict.fromkeys(case.deployment.artifact for case in cells)

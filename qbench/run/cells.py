@@ -18,6 +18,7 @@ from qbench.cases import (
     Float,
     Hop,
     Scenario,
+    Split,
     key,
 )
 from qbench.errors import BadFile, DoesNotFit
@@ -147,7 +148,7 @@ class Matrix:
                 source,
                 technique.chain,
                 Goal(backend, engine.runs),
-                lambda: self._data(task, "calibration", self.suite.calibration.count, seed),
+                lambda split: self._examples(task, split, seed),
             )
         except DoesNotFit as error:
             reason = error.problem
@@ -194,6 +195,15 @@ class Matrix:
         if use not in self._content:
             self._content[use] = model.content()
         return self._content[use]
+
+    def _examples(self, task: Choice, split: Split, seed: int) -> DataSpec:
+        """Return what a technique looks at; calibration examples stand in for a split that the task lacks."""
+        counts = {"train": self.suite.training, "selection": self.suite.selection}
+        if split in counts:
+            wanted = self._data(task, split, counts[split], None)
+            if not self._sizes[task][0] or split in self._sizes[task][0]:
+                return wanted
+        return self._data(task, "calibration", self.suite.calibration.count, seed)
 
     def _data(self, task: Choice, split: str, wanted: int, seed: int | None) -> DataSpec:
         """Return which examples; where the data is not here, a count that nobody will ask for."""

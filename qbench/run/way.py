@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import qbench.quant as quant
-from qbench.cases import ArtifactSpec, Choice, DataSpec, Hop, State
+from qbench.cases import ArtifactSpec, Choice, DataSpec, Hop, Split, State
 from qbench.errors import DoesNotFit
 from qbench.formats import artifact, edges, reference
 from qbench.formats.edges import EDGES
@@ -40,7 +40,7 @@ class Goal:
 
 
 def find_way(
-    source: Hop, chain: tuple[Choice, ...], goal: Goal, calibration: Callable[[], DataSpec]
+    source: Hop, chain: tuple[Choice, ...], goal: Goal, examples: Callable[[Split], DataSpec]
 ) -> tuple[Hop, ...]:
     """Return the shortest way on from the source; edges are inserted where formats do not meet.
 
@@ -59,7 +59,7 @@ def find_way(
             return arrived[0].way
         following = []
         for place in places:
-            for after in _next(place, chain, goal, calibration, refusals):
+            for after in _next(place, chain, goal, examples, refusals):
                 if (after.done, after.format, after.state) not in seen:
                     following.append(after)
         seen |= {(place.done, place.format, place.state) for place in following}
@@ -71,7 +71,7 @@ def _next(
     place: _Place,
     chain: tuple[Choice, ...],
     goal: Goal,
-    calibration: Callable[[], DataSpec],
+    examples: Callable[[Split], DataSpec],
     refusals: list[DoesNotFit],
 ) -> list[_Place]:
     """Return where one more hop leads: the chain's next link, and every edge that this state survives."""
@@ -87,9 +87,17 @@ def _next(
             except DoesNotFit as error:
                 refusals.append(error)
                 continue
-            data = calibration() if strategy.needs_calibration else None
             source = digest_of(Path(inspect.getfile(type(strategy))), route.provider)
-            hop = Hop("technique", link, route.gives, state, source, data)
+            hop = Hop(
+                "technique",
+                link,
+                route.gives,
+                state,
+                source,
+                examples("calibration") if strategy.needs_calibration else None,
+                examples("train") if strategy.needs_training else None,
+                examples("selection") if strategy.needs_selection else None,
+            )
             found.append(_Place(place.done + 1, route.gives, state, (*place.way, hop)))
     for edge in EDGES:
         if edge.takes == place.format and edge.survives(place.state):

@@ -7,6 +7,7 @@ A leaf imports what it needs inside `apply`.
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -36,12 +37,38 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class Training:
+    """Examples to learn from, made into inputs a batch at a time, which bounds memory."""
+
+    data_id: str
+    count: int
+    # rows (batch,) and a source of chance -> named inputs (batch, ...), varied as the task knows how
+    take: Callable[[np.ndarray, np.random.Generator], dict[str, np.ndarray]]
+    labels: np.ndarray | None = None  # (count,); None: the float network's answers are all there is
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Examples to choose by; no page ever shows a number of them as a result."""
+
+    data_id: str
+    inputs: dict[str, np.ndarray]  # each (count, ...)
+    # outputs (count, ...) -> per example, right or not; None: the float network's answers are right
+    right: Callable[[np.ndarray], np.ndarray] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Calibration:
-    """The calibration examples: named inputs, each (count, ...); empty where a strategy needs no data."""
+    """What a strategy is given of data: calibration examples, each input (count, ...), and others it needs.
+
+    Empty where a strategy needs no data.
+    """
 
     data_id: str
     inputs: dict[str, np.ndarray]
     fixed_batch: int | None = None  # the network takes batches of this size only
+    training: Training | None = None
+    selection: Selection | None = None
 
     def in_batches(self, batch: int) -> Iterator[dict[str, np.ndarray]]:
         """Yield the examples in order, `batch` at a time, or as the network demands."""
@@ -75,6 +102,8 @@ class Strategy(abc.ABC):
     source: ClassVar[str]  # paper, specification or library
     routes: ClassVar[tuple[Route, ...]]
     needs_calibration: ClassVar[bool]
+    needs_training: ClassVar[bool] = False
+    needs_selection: ClassVar[bool] = False
 
     @abc.abstractmethod
     def state(self, before: State) -> State:

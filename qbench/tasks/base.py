@@ -67,6 +67,10 @@ class Task(abc.ABC):
     ) -> tuple[tuple[Measurement, ...], tuple[Withheld, ...]]:
         """Return per-sample measurements of outputs (count, ...), finite or not, and what is withheld."""
 
+    def vary(self, raw: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:  # noqa: ARG002
+        """Return raw examples changed at random in a way that keeps what they mean; here: as they are."""
+        return raw
+
     def answers(self, outputs: np.ndarray) -> np.ndarray:
         """Return what a caller is told of outputs (count, ...): the first answer. It is timed as such."""
         return np.asarray(outputs.argmax(axis=-1))

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from qbench.cases import DataSpec, Split
-from qbench.data.base import DATASETS, calibration_subset, preprocess
+from qbench.data.base import DATASETS, calibration_subset, preprocess, shifted
 from qbench.errors import DoesNotFit
 from qbench.records import Measurement, Withheld
 from qbench.tasks.base import TASKS, Examples, Task
 
 if TYPE_CHECKING:
     from qbench.data.base import Dataset
+
+SHIFT_PX = 4  # either way
 
 
 @TASKS.register("image_classification")
@@ -53,6 +55,10 @@ class ImageClassification(Task):
     def prepare(self, raw: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Scale bytes to the range that the zoo was trained on, channels first."""
         return {name: preprocess(array) for name, array in raw.items()}
+
+    def vary(self, raw: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Move each image a little, as the zoo's training does; mirroring would make other letters."""
+        return {name: shifted(images, SHIFT_PX, rng) for name, images in raw.items()}
 
     def chance(self, examples: Examples) -> float | None:
         """Return the majority class's share."""

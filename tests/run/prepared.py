@@ -18,7 +18,7 @@ def deployment(chain, backend="onnxruntime", use="resnet-digits", **more):
     model = MODELS[use]
     source = Hop("source", Choice(use), model.format, Float(), model.content())
     calibration = data(model.task, "calibration", 64)
-    way = find_way(source, chain, Goal(backend, BACKENDS[backend].runs), lambda: calibration)
+    way = find_way(source, chain, Goal(backend, BACKENDS[backend].runs), lambda split: calibration)
     spec = ArtifactSpec(Choice(use), way)
     if not cache.holds(spec):
         ids = ((key(calibration), stored(calibration)),)

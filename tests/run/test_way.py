@@ -25,7 +25,10 @@ ONNX = Goal("onnxruntime", frozenset({"onnx"}))
 
 def go(source, chain, *goals):
     found = find_way(
-        source, tuple(Choice(name) for name in chain), Goal("any", frozenset(goals)), lambda: CALIBRATION
+        source,
+        tuple(Choice(name) for name in chain),
+        Goal("any", frozenset(goals)),
+        lambda split: CALIBRATION,
     )
     return [str(hop) for hop in found[1:]]
 
@@ -88,22 +91,22 @@ def test_no_way_names_what_each_link_takes_and_what_the_engine_runs():
 
 
 def test_only_what_looks_at_data_names_it():
-    hops = find_way(TORCH, (Choice("static_int8"),), ONNX, lambda: CALIBRATION)
+    hops = find_way(TORCH, (Choice("static_int8"),), ONNX, lambda split: CALIBRATION)
     assert [hop.calibration for hop in hops] == [None, None, None, CALIBRATION]
     hops = find_way(
         TORCH,
         (Choice("dynamic_int8"),),
         ONNX,
-        lambda: pytest.fail("asked for data"),
+        lambda split: pytest.fail("asked for data"),
     )
     assert hops[-1].calibration is None
 
 
 def test_the_servers_that_prepare_import_what_the_hops_call_and_nothing_more():
-    torch_way = find_way(TORCH, (Choice("dynamic_int8"),), ONNX, lambda: CALIBRATION)
+    torch_way = find_way(TORCH, (Choice("dynamic_int8"),), ONNX, lambda split: CALIBRATION)
     assert {"torch", "onnx"} <= set(makers([ArtifactSpec(Choice("net"), torch_way)]))
     onnx = Hop("source", Choice("a.onnx"), "onnx", Float(), "s")
-    own = find_way(onnx, (Choice("dynamic_int8"),), ONNX, lambda: CALIBRATION)
+    own = find_way(onnx, (Choice("dynamic_int8"),), ONNX, lambda split: CALIBRATION)
     assert set(makers([ArtifactSpec(Choice("a.onnx"), own)])) == {"numpy", "onnx", "onnxruntime"}
     assert makers([]) == ("numpy",)
 

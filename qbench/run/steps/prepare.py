@@ -8,9 +8,7 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import numpy as np
-
-from qbench.cases import ArtifactSpec, Hop, key
+from qbench.cases import ArtifactSpec, Hop
 from qbench.errors import DoesNotFit
 from qbench.formats import cache
 from qbench.formats.artifact import (
@@ -37,8 +35,7 @@ from qbench.measure.memory import peak_bytes, reset_peak
 from qbench.records import Evidence, Measured, Measurement, Verdict, Withheld
 from qbench.run.choose import model_of, strategy_of
 from qbench.run.protocol import StepRequest, Trace
-from qbench.strategies.base import Calibration
-from qbench.tasks.base import fetch
+from qbench.run.steps.given import given
 
 WIDE_SUMS = {"avx512_vnni", "avx_vnni"}  # they add the products of eight bits in 32
 LIVE = "torch"  # the one format that is no file
@@ -151,7 +148,7 @@ def _hop(hop: Hop, artifact: Artifact | None, folder: Path, data_ids: dict[str, 
         after, provider = edge.convert(artifact, folder), edge.provider
     else:
         strategy = strategy_of(hop.use)
-        after = strategy.apply(artifact, _calibration(hop, artifact, data_ids), folder)
+        after = strategy.apply(artifact, given(hop, artifact, data_ids), folder)
         provider = next(
             r.provider for r in strategy.routes if (r.takes, r.gives) == (artifact.format, hop.gives)
         )
@@ -182,20 +179,6 @@ def _source(hop: Hop, folder: Path) -> Artifact:
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
     return replace(artifact, path=folder / artifact.path.name)
-
-
-def _calibration(hop: Hop, artifact: Artifact, data_ids: dict[str, str]) -> Calibration:
-    if hop.calibration is None:
-        return Calibration("", {})
-    from qbench.run.choose import task_of
-
-    examples = fetch(data_ids[key(hop.calibration)])
-    inputs = task_of(hop.calibration.task).prepare({name: array[:] for name, array in examples.raw.items()})
-    fixed = artifact.inputs[0].shape[0] if artifact.inputs else None
-    if fixed:  # a file with a fixed batch takes whole batches only: the last is filled up
-        rows = np.minimum(np.arange(-(-len(examples) // fixed) * fixed), len(examples) - 1)
-        inputs = {name: array[rows] for name, array in inputs.items()}
-    return Calibration(examples.data_id, inputs, fixed)
 
 
 def _versions(provider: str) -> tuple[tuple[str, str], ...]:
