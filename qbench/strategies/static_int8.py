@@ -12,6 +12,7 @@ from qbench.errors import BadParameter
 from qbench.quant.fold import fold_batch_norm
 from qbench.quant.observers import Grid, Histogram, Range, entropy, mse, percentile
 from qbench.quant.onnx_layers import quietly, read_network
+from qbench.quant.qdq_layout import Layout, runner
 from qbench.quant.ranges import Run, extents, finite_or_raise, histograms
 from qbench.quant.saturation import layers_of, saturation
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, takes_fp32
@@ -19,16 +20,9 @@ from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, tak
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy as np
-
     from qbench.formats.artifact import Artifact, Note
 
 COVERS = ("Conv", "Gemm", "MatMul", "ConvTranspose")
-# Their outputs need more than eight bits, and no engine has integer kernels for them.
-IN_FLOAT = {
-    "Softmax", "LayerNormalization", "InstanceNormalization", "BatchNormalization", "EmbedLayerNormalization",
-    "Attention", "LSTM", "CumSum", "ArgMax", "TopK",
-}  # fmt: skip
 BATCH = 8  # calibration examples at a time: bounds the memory of the recorded activations, changes no range
 CHECKED = 8  # calibration examples on which saturation is counted
 SHARE = 99.99
@@ -114,62 +108,18 @@ class StaticInt8(Strategy):
         with quietly():
             network = self._read(artifact.path)
             finite_or_raise(calibration.inputs, "static_int8")
-            wanted = self._quantizer(network, {})
-            names = [name for name in wanted.quantized_value_map if name not in wanted.initializers]
-            ranges = self._ranges(_runner(network, names), calibration)
-            self._quantizer(network, ranges).model.save_model_to_file(str(path), False)
+            ranges = self._ranges(runner(network, self._layout().rounded(network)), calibration)
+            self._layout().save(network, ranges, str(path))
         notes = (*artifact.notes, *self._saturation(path, calibration))
         return replace(artifact, path=path, state=self.state(artifact.state), notes=notes)
 
     def _read(self, path: Path | None) -> Any:
-        from onnxruntime.quantization.quant_utils import update_opset_version
-
         network = read_network(path, COVERS, "static_int8")
         fold_batch_norm(network)
-        weights, activations = self._types()
-        return update_opset_version(network, weights, activations)  # 16 bits need operator set 21
+        return self._layout().raised(network)
 
-    def _types(self) -> tuple[Any, Any]:
-        from onnxruntime.quantization import QuantType
-
-        sign = "Q" if self.scheme == "s8s8" else "QU"
-        return QuantType.QInt8, QuantType[f"{sign}Int{self.activation_bits}"]
-
-    def _quantizer(self, network: Any, ranges: dict[str, Range]) -> Any:
-        """Return onnxruntime's quantizer after its work on a copy of the network.
-
-        Which tensors it quantizes does not depend on the ranges, but a tensor without any makes it stop:
-        where one is not given, a placeholder stands, and no tensor that it quantizes has one when `ranges`
-        were recorded for all that it quantized before.
-        """
-        import copy
-
-        import numpy as np
-        from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, TensorsData
-        from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
-        from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
-
-        weights, activations = self._types()
-        made = [name for node in network.graph.node for name in node.output]
-        whole = dict.fromkeys([value.name for value in network.graph.input] + made, (0.0, 1.0)) | ranges
-        told = {
-            name: TensorData(lowest=np.array(low, "f4"), highest=np.array(high, "f4"))
-            for name, (low, high) in whole.items()
-        }
-        quantizer = QDQQuantizer(
-            copy.deepcopy(network),
-            self.per_channel,
-            self.reduce_range,
-            weights,
-            activations,
-            TensorsData(CalibrationMethod.MinMax, told),
-            [],
-            [],
-            sorted({*QDQRegistry, *QLinearOpsRegistry} - IN_FLOAT),
-            {"ActivationSymmetric": self.symmetric},
-        )
-        quantizer.quantize_model()
-        return quantizer
+    def _layout(self) -> Layout:
+        return Layout(self.scheme, self.activation_bits, self.per_channel, self.reduce_range, self.symmetric)
 
     def _ranges(self, run: Run, calibration: Calibration) -> dict[str, Range]:
         found = extents(run, calibration.in_batches(BATCH), "static_int8")
@@ -196,32 +146,7 @@ class StaticInt8(Strategy):
             return
         names = sorted({layer.codes for layer in layers})
         examples = next(calibration.in_batches(CHECKED))
-        found = saturation(layers, dict(_runner(model, names)(examples)))
+        found = saturation(layers, dict(runner(model, names)(examples)))
         count = len(next(iter(examples.values())))
         text = f"{found} on {count} calibration examples"
         yield Note("saturation on x86 without VNNI", text, warns=found.share > 0)
-
-
-def _runner(network: Any, names: list[str]) -> Run:
-    """Return a function from a batch to the named tensors of a network on it, computed as written."""
-    import onnx
-    import onnxruntime
-
-    watched = onnx.ModelProto()
-    watched.CopyFrom(network)
-    given = {value.name for value in network.graph.input}
-    wanted = [name for name in names if name not in given]
-    del watched.graph.output[:]
-    watched.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in wanted)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(
-        watched.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-
-    def run(batch: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
-        yield from ((name, batch[name]) for name in names if name in given)
-        yield from zip(wanted, session.run(wanted, batch) if wanted else (), strict=True)
-
-    return run

@@ -1,0 +1,124 @@
+"""Where a QDQ file rounds: onnxruntime's own quantizer decides, as its engine fuses what it writes.
+
+Which tensors it rounds does not depend on their ranges, so it is asked twice: with placeholders, to learn
+which activations need a range, and with the ranges found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from qbench.quant.observers import Range
+from qbench.quant.ranges import Run
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# Their outputs need more than eight bits, and no engine has integer kernels for them.
+IN_FLOAT = {
+    "Softmax", "LayerNormalization", "InstanceNormalization", "BatchNormalization", "EmbedLayerNormalization",
+    "Attention", "LSTM", "CumSum", "ArgMax", "TopK",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the quantizer is asked for; see onnxruntime.quantization.QDQQuantizer."""
+
+    scheme: Literal["u8s8", "s8s8"] = "u8s8"
+    activation_bits: Literal[8, 16] = 8
+    per_channel: bool = True
+    reduce_range: bool = False
+    symmetric: bool = False  # of activations: the zero_point is the middle code
+    kept: tuple[str, ...] = ()  # names of nodes that stay in float
+
+    def raised(self, network: Any) -> Any:
+        """Return the network in an operator set that has the types: 16 bits need 21."""
+        from onnxruntime.quantization.quant_utils import update_opset_version
+
+        return update_opset_version(network, *self._types())
+
+    def rounded(self, network: Any) -> list[str]:
+        """Return the activations that need a range."""
+        wanted = self._quantizer(network, {})
+        return [name for name in wanted.quantized_value_map if name not in wanted.initializers]
+
+    def written(self, network: Any, ranges: dict[str, Range]) -> Any:
+        """Return the QDQ model, its nodes in order; the network given stays as it is."""
+        quantizer = self._quantizer(network, ranges)
+        quantizer.model.topological_sort()
+        return quantizer.model.model
+
+    def save(self, network: Any, ranges: dict[str, Range], path: str) -> None:
+        """Write the QDQ model to a file."""
+        self._quantizer(network, ranges).model.save_model_to_file(path, False)
+
+    def _types(self) -> tuple[Any, Any]:
+        from onnxruntime.quantization import QuantType
+
+        sign = "Q" if self.scheme == "s8s8" else "QU"
+        return QuantType.QInt8, QuantType[f"{sign}Int{self.activation_bits}"]
+
+    def _quantizer(self, network: Any, ranges: dict[str, Range]) -> Any:
+        """Return onnxruntime's quantizer after its work on a copy of the network.
+
+        A tensor without a range makes it stop: where one is not given, a placeholder stands, and no tensor
+        that it quantizes has one when `ranges` were recorded for all that it quantized before.
+        """
+        import copy
+
+        import numpy as np
+        from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, TensorsData
+        from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+        from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
+
+        made = [name for node in network.graph.node for name in node.output]
+        whole = dict.fromkeys([value.name for value in network.graph.input] + made, (0.0, 1.0)) | ranges
+        told = {
+            name: TensorData(lowest=np.array(low, "f4"), highest=np.array(high, "f4"))
+            for name, (low, high) in whole.items()
+        }
+        quantizer = QDQQuantizer(
+            copy.deepcopy(network),
+            self.per_channel,
+            self.reduce_range,
+            *self._types(),
+            TensorsData(CalibrationMethod.MinMax, told),
+            list(self.kept),
+            [],
+            sorted({*QDQRegistry, *QLinearOpsRegistry} - IN_FLOAT),
+            {"ActivationSymmetric": self.symmetric},
+        )
+        quantizer.quantize_model()
+        return quantizer
+
+
+def runner(network: Any, names: list[str], *, optimized: bool = False) -> Run:
+    """Return a function from a batch to the named tensors of a network on it, computed as written.
+
+    `optimized` lets the engine fuse what lies between them: faster, and another rounding of floats.
+    """
+    import onnx
+    import onnxruntime
+
+    watched = onnx.ModelProto()
+    watched.CopyFrom(network)
+    given = {value.name for value in network.graph.input}
+    wanted = [name for name in names if name not in given]
+    del watched.graph.output[:]
+    watched.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in wanted)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if not optimized:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(
+        watched.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+    def run(batch: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+        yield from ((name, batch[name]) for name in names if name in given)
+        yield from zip(wanted, session.run(wanted, batch) if wanted else (), strict=True)
+
+    return run
