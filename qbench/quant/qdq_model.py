@@ -143,6 +143,16 @@ class QdqModel:
         else:
             self.put(weight.stored, codes.astype(np.int8))
 
+    def set_float(self, weight: StoredWeight, array: np.ndarray) -> None:
+        """Store a weight in float, where no integer type of the format says what it holds."""
+        name = weight.node.input[weight.position]
+        for node in list(self.model.graph.node):
+            if name in node.output:
+                self.model.graph.node.remove(node)
+        self.graph.maker.pop(name, None)
+        self._drop(weight.stored)
+        self.put(name, array.astype("f4"))
+
     def set_activation(self, activation: Rounded, scale: float, zero_point: int) -> None:
         """Give an activation another scale and zero_point, of the type that it has."""
         activation.scale = np.array(scale, "f4").reshape(activation.scale.shape)

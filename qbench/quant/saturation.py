@@ -15,16 +15,15 @@ they add, and one product alone always fits.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
 
+from qbench.quant.products import as_matrix, fact, windows
 from qbench.quant.qdq_graph import OnnxGraph
 
 LEAST, GREATEST, CODES = -(2**15), 2**15 - 1, 255
 SAFE = GREATEST // CODES  # 128: weights of one sign that add up to no more never saturate
-ROWS = 1024  # positions of a layer's output that are looked at: evenly spaced, all examples together
 TOGETHER = 4096  # pairs at a time, which bounds memory
 
 
@@ -122,7 +121,7 @@ def saturated(rows: np.ndarray, weight: np.ndarray) -> int:
 
 def depthwise(layer: Layer) -> bool:
     """Say whether this is a convolution with one input channel a group."""
-    return layer.node.op_type == "Conv" and layer.weight.shape[1] == 1 and _fact(layer.node, "group", 1) > 1
+    return layer.node.op_type == "Conv" and layer.weight.shape[1] == 1 and fact(layer.node, "group", 1) > 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,56 +133,20 @@ class _Found:
 
 
 def _products(layer: Layer, codes: np.ndarray) -> _Found | None:
+    """Return the layer as matrix products, kernel positions outermost and channels innermost."""
     zero = layer.zero + (128 if layer.signed else 0)
+    seen = windows(layer.node, layer.weight.shape, codes, zero)
+    if seen is None:
+        return None
+    count, rows = seen.values.shape[:2]
+    given = np.moveaxis(seen.values, 2, 3).reshape(count, rows, -1)
     if layer.node.op_type == "Conv":
-        return _convolution(layer, codes, zero)
-    if layer.weight.ndim != 2 or _fact(layer.node, "transA", 0):
-        return None
-    weight = layer.weight.T if _fact(layer.node, "transB", 0) else layer.weight
-    rows = codes.reshape(-1, codes.shape[-1])
-    return _Found([(rows[_spread(len(rows))], weight)], len(rows))
-
-
-def _convolution(layer: Layer, codes: np.ndarray, zero: int) -> _Found | None:
-    """Gather the sampled output positions' inputs, kernel positions outermost, channels innermost."""
-    facts = {a.name: list(a.ints) for a in layer.node.attribute if a.ints}
-    kernel = layer.weight.shape[2:]
-    dims = len(kernel)
-    strides, dilations = (facts.get(name, [1] * dims) for name in ("strides", "dilations"))
-    automatic = next((a.s for a in layer.node.attribute if a.name == "auto_pad"), b"NOTSET")
-    if automatic not in (b"NOTSET", b"VALID"):
-        return None
-    pads = facts.get("pads", [0] * 2 * dims) if automatic == b"NOTSET" else [0] * 2 * dims
-    around = [(0, 0), (0, 0), *zip(pads[:dims], pads[dims:], strict=True)]
-    padded = np.pad(codes, around, constant_values=zero)
-    spans = [1 + (size - 1) * step for size, step in zip(kernel, dilations, strict=True)]
-    free = zip(padded.shape[2:], spans, strides, strict=True)
-    outs = [(size - span) // stride + 1 for size, span, stride in free]
-    positions = len(codes) * prod(outs)
-    chosen = np.unravel_index(_spread(positions), (len(codes), *outs))
-    offsets = np.stack([grid.ravel() for grid in np.indices(kernel)])  # (dims, kernel positions)
-    index = [
-        chosen[axis + 1][:, None] * strides[axis] + offsets[axis] * dilations[axis] for axis in range(dims)
-    ]
-    last = np.moveaxis(padded, 1, -1)
-    windows = last[(chosen[0][:, None], *index)]  # (rows, kernel positions, channels)
-    count = _fact(layer.node, "group", 1)
-    weight = np.moveaxis(layer.weight.reshape(len(layer.weight), layer.weight.shape[1], -1), 1, 2)
-    groups = [
-        (part.reshape(len(part), -1), own.reshape(len(own), -1).T)
-        for part, own in zip(np.split(windows, count, axis=2), np.split(weight, count), strict=True)
-    ]
-    return _Found(groups, positions)
-
-
-def _spread(count: int) -> np.ndarray:
-    """Return at most ROWS positions of so many, evenly spaced."""
-    return np.unique(np.linspace(0, count - 1, min(count, ROWS)).astype(np.int64))
+        taps = layer.weight.reshape(count, len(layer.weight) // count, layer.weight.shape[1], -1)
+        weight = np.moveaxis(taps, 2, 3).reshape(count, taps.shape[1], -1)
+    else:
+        weight = as_matrix(layer.node, layer.weight)[None]
+    return _Found([(part, own.T) for part, own in zip(given, weight, strict=True)], seen.positions)
 
 
 def _pairs(length: int) -> int:
     return -(-length // 2)
-
-
-def _fact(node: Any, name: str, usual: int) -> int:
-    return next((attribute.i for attribute in node.attribute if attribute.name == name), usual)

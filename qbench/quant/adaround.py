@@ -1,0 +1,76 @@
+"""AdaRound: which way to round each weight, learned layer by layer (Nagel et al. 2020, arXiv:2004.10568).
+
+Rounding to the nearest is best for each weight alone; what counts is the sum that they are part of. A soft
+rounding h(v) between 0 and 1 is learned for every weight on the layer's squared error, and driven to 0 or 1
+by a regularizer (eq. 21 to 25). The error comes from second moments of the layer's inputs (moments.py), so a
+step costs the same however many examples there are.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qbench.quant.affine import Coded, WeightGrid, spread
+from qbench.quant.moments import RIDGE, Moments, loss
+
+STEPS = 1000
+RATE = 2e-2
+PULL = 0.02  # weight of the regularizer, the error being told as a share of nearest rounding's
+WARM = 0.2  # of the steps without it
+STRETCH = (-0.1, 1.1)  # eq. 23: h reaches 0 and 1 at a finite v
+SHARPNESS = (20.0, 2.0)  # of eq. 24, from the first step to the last
+
+
+def adaround(matrix: np.ndarray, nearest: Coded, grid: WeightGrid, of: Moments, steps: int = STEPS) -> Coded:
+    """Return codes with the least error found: no output channel's is above nearest rounding's.
+
+    Shapes:
+        matrix: (channels out, k), float. of: as many groups as divide the channels. Zero weights stay zero:
+        they may have been pruned.
+    """
+    import torch
+
+    groups = len(of.own)
+    scale, zero = (
+        spread(array, matrix) * np.ones_like(matrix) for array in (nearest.scale, nearest.zero_point)
+    )
+    floor = np.floor(matrix / scale)
+    part = np.clip(matrix / scale - floor, 1e-4, 1 - 1e-4)
+    low, width = STRETCH[0], STRETCH[1] - STRETCH[0]
+
+    def tensor(array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array.reshape(groups, -1, array.shape[-1]), "f4"))
+
+    inside = (part - low) / width
+    v = tensor(np.log(inside / (1 - inside))).requires_grad_()
+    base, size, offset, target = (tensor(a) for a in (floor, scale, zero, matrix))
+    kept = target == 0
+    own, cross = (torch.from_numpy(array.astype("f4")) for array in (of.own, of.cross))
+    own = own + RIDGE * own.diagonal(dim1=1, dim2=2).mean(1)[:, None, None] * torch.eye(own.shape[-1])
+    wanted = target @ cross
+
+    before = loss(target.numpy(), tensor(nearest.restored).numpy(), of)
+    told = torch.from_numpy(np.maximum(before, before.mean() * 1e-3 + 1e-30).astype("f4"))
+    optimizer = torch.optim.Adam([v], RATE)
+    for step in range(steps):
+        soft = torch.clamp(torch.sigmoid(v) * width + low, 0, 1)
+        codes = torch.clamp(base + offset + soft, grid.low, grid.high)
+        rounded = torch.where(kept, 0.0, (codes - offset) * size)
+        error = (rounded * (rounded @ own - 2 * wanted)).sum(2) / told
+        done = (step / steps - WARM) / (1 - WARM)
+        pull = torch.zeros(())
+        if done >= 0:
+            sharp = SHARPNESS[1] + (SHARPNESS[0] - SHARPNESS[1]) * (1 - done)
+            pull = PULL * (1 - (2 * soft - 1).abs() ** sharp).sum(2).mean() * 1
+        optimizer.zero_grad()
+        (error.mean() + pull).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    up = (v.detach().numpy() >= 0).reshape(matrix.shape)
+    codes = np.clip(floor + zero + up, grid.low, grid.high)
+    codes = np.where(matrix == 0, nearest.codes, codes).astype(np.int32)
+    found = Coded(codes, nearest.scale, nearest.zero_point)
+    better = loss(target.numpy(), tensor(found.restored).numpy(), of) < before
+    return Coded(
+        np.where(better.reshape(-1)[:, None], codes, nearest.codes), nearest.scale, nearest.zero_point
+    )

@@ -1,0 +1,215 @@
+"""Post-training quantization of a float ONNX network, layer by layer, into a QDQ model.
+
+Activations come first: their ranges are those of the float network. Then every weight in the order of the
+network, so that each layer is rounded for the inputs that the layers before it, rounded already, really give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from qbench.quant.adaround import adaround
+from qbench.quant.affine import Coded, WeightGrid, activation_scale, nearest
+from qbench.quant.float_form import float_form
+from qbench.quant.fold import fold_batch_norm
+from qbench.quant.moments import Moments, moments, shift
+from qbench.quant.observers import Grid, Histogram, Range, entropy, minmax, mse, percentile
+from qbench.quant.products import as_matrix, from_matrix
+from qbench.quant.qdq_layout import Layout, runner
+from qbench.quant.qdq_model import BIASED, QdqModel, StoredWeight
+from qbench.quant.ranges import Batch, extents, histograms
+
+STORED = (8, 4)  # bits of a symmetric weight that the format has a type for
+FLOAT = 0  # in `layers`: this one is not quantized
+ENDS = 8  # bits of the first and the last layer, where those are kept wide
+Observer = Literal["minmax", "entropy", "percentile", "mse"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that decides the integers, but for the network and the data."""
+
+    weights: WeightGrid = WeightGrid()
+    activation_bits: int = 8  # 16, 8 or fewer
+    observer: Observer = "mse"  # of activations
+    percentile: float = 99.99
+    rounding: Literal["nearest", "adaround"] = "nearest"
+    bias_correction: bool = False
+    keep_ends: bool = False  # the first and the last layer in 8 bits, whatever the others have
+    layers: Mapping[str, int] = field(default_factory=dict)  # bits of a weight by node, where they are others
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A quantized network: the QDQ model, and which of its activations have fewer bits than its types."""
+
+    model: Any
+    narrow: dict[str, int]
+    corrected: int = 0  # biases
+
+    def simulated(self) -> Any:
+        """Return it in float operators; see float_form."""
+        return float_form(self.model, self.narrow)
+
+
+class Ptq:
+    """A float network with what was seen of its activations; quantized as often as one likes."""
+
+    def __init__(self, network: Any, batches: Callable[[], Iterable[Batch]], technique: str) -> None:
+        """Fold BatchNormalization and give every node a name of its own; the network given is changed."""
+        fold_batch_norm(network)
+        for number, node in enumerate(network.graph.node):
+            node.name = f"{node.op_type}_{number}"
+        self.network, self.batches, self.technique = network, batches, technique
+        self.nodes = {node.name: node for node in network.graph.node}
+        self._seen: dict[str, Histogram] = {}
+
+    def quantized(self, recipe: Recipe) -> Product:
+        """Return the network in the recipe's integers.
+
+        Raises:
+            DoesNotFit: calibration data makes numbers that are none.
+        """
+        layout = self._layout(recipe)
+        network = layout.raised(_copy(self.network))
+        ranges = self._ranges(network, layout, recipe)
+        model = QdqModel(layout.written(network, ranges))
+        ends = self._ends(model) if recipe.keep_ends else set()
+        narrow = self._narrow(model, recipe, ranges, ends)
+        corrected = 0
+        for weight in model.weights:
+            grid = self._grid(weight, recipe, ends)
+            corrected += self._round(model, weight, grid, recipe, narrow)
+        return Product(model.model, narrow, corrected)
+
+    def weight_of(self, weight: StoredWeight) -> tuple[Any, np.ndarray]:
+        """Return the float network's node for a stored weight, and its weight."""
+        from onnx import numpy_helper
+
+        node = self.nodes[weight.node.name]
+        stored = {tensor.name: tensor for tensor in self.network.graph.initializer}
+        return node, np.asarray(numpy_helper.to_array(stored[node.input[weight.position]]))
+
+    # --- activations ------------------------------------------------------------------------------------
+
+    def _layout(self, recipe: Recipe) -> Layout:
+        return Layout(
+            activation_bits=16 if recipe.activation_bits == 16 else 8,
+            per_channel=recipe.weights.granularity != "per_tensor",
+            kept=tuple(name for name, bits in recipe.layers.items() if bits == FLOAT),
+        )
+
+    def _ranges(self, network: Any, layout: Layout, recipe: Recipe) -> dict[str, Range]:
+        names = layout.rounded(network)
+        unseen = [name for name in names if name not in self._seen]
+        if unseen:
+            run = runner(self.network, unseen)
+            found = extents(run, self.batches(), self.technique)
+            self._seen |= histograms(run, self.batches(), found)
+        return {name: _observed(self._seen[name], recipe) for name in names}
+
+    def _narrow(
+        self, model: QdqModel, recipe: Recipe, ranges: dict[str, Range], ends: set[str]
+    ) -> dict[str, int]:
+        if recipe.activation_bits >= 8:
+            return {}
+        outside = {value.name for value in (*model.model.graph.input, *model.model.graph.output)}
+        outside |= {self.nodes[name].input[0] for name in ends}
+        narrow = {}
+        for activation in model.activations:
+            if activation.tensor not in outside and activation.tensor in ranges:
+                model.set_activation(
+                    activation, *activation_scale(*ranges[activation.tensor], recipe.activation_bits)
+                )
+                narrow[activation.tensor] = recipe.activation_bits
+        return narrow
+
+    @staticmethod
+    def _ends(model: QdqModel) -> set[str]:
+        return {weight.node.name for weight in (model.weights[:1] + model.weights[-1:])}
+
+    # --- weights ------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _grid(weight: StoredWeight, recipe: Recipe, ends: set[str]) -> WeightGrid:
+        name = weight.node.name
+        bits = ENDS if name in ends else recipe.layers.get(name, recipe.weights.bits)
+        grid = replace(recipe.weights, bits=bits)
+        if weight.axis is None and grid.granularity == "per_channel":
+            return replace(grid, granularity="per_tensor")  # the layout has one scale here
+        return grid
+
+    def _round(
+        self, model: QdqModel, weight: StoredWeight, grid: WeightGrid, recipe: Recipe, narrow: dict[str, int]
+    ) -> bool:
+        node, array = self.weight_of(weight)
+        matrix = as_matrix(node, array)
+        coded = nearest(matrix, grid)
+        seen: Moments | None = None
+        correct = recipe.bias_correction and node.op_type in BIASED
+        if recipe.rounding == "adaround" or correct:
+            seen = self._moments(model, weight, node, array.shape, narrow)
+        if seen is not None and recipe.rounding == "adaround":
+            coded = adaround(matrix, coded, grid, seen.centred if correct else seen)
+        self._write(model, weight, node, array, coded, grid)
+        bias = self._bias(node, len(matrix))
+        if seen is not None and correct:
+            rounded = from_matrix(node, coded.restored, array.shape)
+            bias = (0.0 if bias is None else bias) + shift(node, array, rounded, seen)
+        if bias is not None:
+            model.set_bias(weight, np.asarray(bias))
+        return seen is not None and correct
+
+    @staticmethod
+    def _write(
+        model: QdqModel, weight: StoredWeight, node: Any, array: np.ndarray, coded: Coded, grid: WeightGrid
+    ) -> None:
+        if grid.symmetric and grid.granularity != "per_group":
+            codes = from_matrix(node, coded.codes, array.shape)
+            model.set_weight(weight, codes, coded.scale.reshape(-1), grid.bits)
+        else:
+            model.set_float(weight, from_matrix(node, coded.restored, array.shape))
+
+    def _bias(self, node: Any, channels: int) -> np.ndarray | None:
+        from onnx import numpy_helper
+
+        if node.op_type not in BIASED or len(node.input) < 3 or not node.input[2]:
+            return None
+        stored = {tensor.name: tensor for tensor in self.network.graph.initializer}
+        if node.input[2] not in stored:
+            return None  # computed: it stays as it is
+        return np.broadcast_to(numpy_helper.to_array(stored[node.input[2]]).reshape(-1), (channels,))
+
+    def _moments(
+        self, model: QdqModel, weight: StoredWeight, node: Any, shape: tuple[int, ...], narrow: dict[str, int]
+    ) -> Moments | None:
+        given = weight.node.input[1 - weight.position] if weight.position else weight.node.input[0]
+        true = runner(self.network, [node.input[0]], optimized=True)
+        own = runner(float_form(model.model, narrow), [given], optimized=True)
+
+        def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            for batch in self.batches():
+                yield dict(true(batch))[node.input[0]], dict(own(batch))[given]
+
+        return moments(node, shape, pairs()) if weight.position == 1 else None
+
+
+def _copy(model: Any) -> Any:
+    import onnx
+
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    return copied
+
+
+def _observed(histogram: Histogram, recipe: Recipe) -> Range:
+    grid = Grid(recipe.activation_bits)
+    if recipe.observer == "minmax":
+        return minmax(histogram)
+    if recipe.observer == "percentile":
+        return percentile(histogram, grid, recipe.percentile)
+    return {"entropy": entropy, "mse": mse}[recipe.observer](histogram, grid)
