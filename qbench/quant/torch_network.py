@@ -1,4 +1,4 @@
-"""An ONNX network as a torch module: gradients reach its weights, and what was learned goes back into the file.
+"""An ONNX network as a torch module: gradients reach its weights, and these go back into the file.
 
 For quantization-aware training, distillation and fine-tuning of any network that comes as ONNX. It is no
 engine: nothing here is fast, and no speed is measured with it.

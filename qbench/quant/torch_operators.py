@@ -15,7 +15,7 @@ from qbench.quant.torch_codes import CODING, CODING_LIMITS
 from qbench.quant.torch_layers import LAYER_LIMITS, LAYERS
 from qbench.quant.torch_resize import RESIZING, RESIZING_LIMITS
 from qbench.quant.torch_shapes import SHAPES
-from qbench.quant.torch_step import ELEMENTS, Step, element, named_type
+from qbench.quant.torch_step import ELEMENTS, WIDENED, Step, element, named_type
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -163,7 +163,7 @@ OPERATORS: dict[str, Operator] = {
 
 def _cast_limit(step: Step) -> str | None:
     name = named_type(step.facts["to"])
-    return None if name in ELEMENTS else f"to {name}"
+    return None if name in ELEMENTS and name not in WIDENED else f"to {name}"
 
 
 def _dropout_limit(step: Step) -> str | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import prod
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from qbench.quant.torch_step import Step, to_tensor
@@ -31,7 +32,7 @@ def _reduction(name: str) -> Operator:
         if not axes and step.facts.get("noop_with_empty_axes", 0):
             return x
         keep = bool(step.facts.get("keepdims", 1))
-        return getattr(torch, name)(x, dim=axes or list(range(x.ndim)), keepdim=keep)
+        return attrgetter(name)(torch)(x, dim=axes or list(range(x.ndim)), keepdim=keep)
 
     return operator
 
@@ -151,7 +152,7 @@ SHAPES: dict[str, Operator] = {
     "Flatten": _flatten,
     "Gather": _gather,
     "LogSoftmax": _softmax("log_softmax"),
-    "ReduceL2": _reduction("norm"),
+    "ReduceL2": _reduction("linalg.vector_norm"),
     "ReduceMax": _reduction("amax"),
     "ReduceMean": _reduction("mean"),
     "ReduceMin": _reduction("amin"),

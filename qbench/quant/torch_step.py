@@ -29,6 +29,7 @@ ELEMENTS = {
     "INT4": "int8",
     "UINT4": "uint8",
 }
+WIDENED = ("UINT16", "UINT32", "UINT64", "INT4", "UINT4")
 FLOATS = ("FLOAT", "DOUBLE", "FLOAT16", "BFLOAT16")
 
 
