@@ -4,6 +4,7 @@ import copy
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -19,6 +20,7 @@ from qbench.models.base import MODELS
 from qbench.quant.torch_network import LEARNED, TorchNetwork, torch_network
 from qbench.quant.torch_operators import LIMITS, OPERATORS
 
+ROOT = Path(__file__).parents[2]
 RNG = np.random.default_rng(0)
 
 
@@ -372,6 +374,14 @@ def test_what_is_learned_goes_back_into_a_copy_of_the_model():
     assert torch_network(written)(inputs)[0].detach().numpy().tolist() == learned.tolist()
 
 
+def test_a_later_change_of_the_callers_model_is_not_written():
+    model = small()
+    before = model.SerializeToString(deterministic=True)
+    made = torch_network(model)
+    model.graph.node[0].op_type = "Changed"
+    assert made.write_back().SerializeToString(deterministic=True) == before
+
+
 @pytest.mark.parametrize("kind", ["FLOAT16", "BFLOAT16", "DOUBLE"])
 def test_other_floats_are_learned_and_written_as_they_were(kind):
     number = getattr(TensorProto, kind)
@@ -499,5 +509,5 @@ def test_a_network_of_the_zoo_answers_as_its_engine_does_and_all_of_it_learns(na
 
 def test_nothing_heavy_is_loaded_with_the_module():
     code = "import qbench.quant.torch_network, sys; print(*sorted({'torch', 'onnx'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == ""
