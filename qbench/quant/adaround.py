@@ -8,6 +8,8 @@ step costs the same however many examples there are.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from qbench.quant.affine import Coded, WeightGrid, spread
@@ -31,15 +33,14 @@ def adaround(matrix: np.ndarray, nearest: Coded, grid: WeightGrid, of: Moments, 
     import torch
 
     groups = len(of.own)
-    scale, zero = (
-        spread(array, matrix) * np.ones_like(matrix) for array in (nearest.scale, nearest.zero_point)
-    )
+    sides = (nearest.scale, nearest.zero_point)
+    scale, zero = (spread(array, matrix) * np.ones_like(matrix) for array in sides)
     floor = np.floor(matrix / scale)
     part = np.clip(matrix / scale - floor, 1e-4, 1 - 1e-4)
     low, width = STRETCH[0], STRETCH[1] - STRETCH[0]
 
     def tensor(array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array.reshape(groups, -1, array.shape[-1]), "f4"))
+        return torch.from_numpy(np.array(array.reshape(groups, -1, array.shape[-1]), "f4"))
 
     inside = (part - low) / width
     v = tensor(np.log(inside / (1 - inside))).requires_grad_()
@@ -61,16 +62,14 @@ def adaround(matrix: np.ndarray, nearest: Coded, grid: WeightGrid, of: Moments, 
         pull = torch.zeros(())
         if done >= 0:
             sharp = SHARPNESS[1] + (SHARPNESS[0] - SHARPNESS[1]) * (1 - done)
-            pull = PULL * (1 - (2 * soft - 1).abs() ** sharp).sum(2).mean() * 1
+            pull = PULL * (1 - (2 * soft - 1).abs() ** sharp).sum(2).mean()
         optimizer.zero_grad()
-        (error.mean() + pull).backward()  # type: ignore[no-untyped-call]
+        (error.mean() + pull).backward()
         optimizer.step()
 
     up = (v.detach().numpy() >= 0).reshape(matrix.shape)
-    codes = np.clip(floor + zero + up, grid.low, grid.high)
-    codes = np.where(matrix == 0, nearest.codes, codes).astype(np.int32)
-    found = Coded(codes, nearest.scale, nearest.zero_point)
-    better = loss(target.numpy(), tensor(found.restored).numpy(), of) < before
-    return Coded(
-        np.where(better.reshape(-1)[:, None], codes, nearest.codes), nearest.scale, nearest.zero_point
-    )
+    learned = np.clip(floor + zero + up, grid.low, grid.high)
+    learned = np.where(matrix == 0, nearest.codes, learned).astype(np.int32)
+    after = loss(target.numpy(), tensor(replace(nearest, codes=learned).restored).numpy(), of)
+    better = (after < before).reshape(-1)[:, None]
+    return replace(nearest, codes=np.where(better, learned, nearest.codes))

@@ -11,6 +11,8 @@ from typing import Literal
 
 import numpy as np
 
+from qbench.errors import DoesNotFit
+
 Granularity = Literal["per_tensor", "per_channel", "per_group"]
 SHRINK = np.linspace(1.0, 0.2, 81)  # shares of the range that are tried: 1 % apart
 TINY = 1e-12  # the least scale: a channel of zeros keeps one that can be divided by
@@ -59,6 +61,12 @@ def spread(scale: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 def scales(matrix: np.ndarray, grid: WeightGrid) -> tuple[np.ndarray, np.ndarray]:
     """Return scale and zero_point, (rows or 1, groups) each, of a matrix (rows, columns)."""
     rows, columns = matrix.shape
+    if grid.granularity == "per_group" and columns % grid.group_size:
+        good = [size for size in (128, 64, 32, 16, 9, 8, 4, 3) if columns % size == 0]
+        raise DoesNotFit(
+            f"group_size = {grid.group_size} does not divide a row of {columns} weights",
+            fix=f"write group_size = {' or '.join(map(str, [*good, columns]))}",
+        )
     if grid.granularity == "per_tensor":
         cells = matrix.reshape(1, 1, -1)
     else:

@@ -42,19 +42,13 @@ class Moments:
         )
 
 
-def moments(
-    node: Any, shape: tuple[int, ...], pairs: Iterable[tuple[np.ndarray, np.ndarray]]
-) -> Moments | None:
-    """Return the moments over batches of a layer's input, in the float network and in the quantized one.
+def moments(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Moments | None:
+    """Return the moments over batches of a layer's inputs: rows (g, n, k) of the float network and its own.
 
-    None where the layer's form is not known.
+    None where there is no batch.
     """
     total, seen = None, 0
-    for of_float, of_own in pairs:
-        x, y = (windows(node, shape, values) for values in (of_float, of_own))
-        if x is None or y is None:
-            return None
-        xs, ys = (found.values.reshape(*found.values.shape[:2], -1).astype("f4") for found in (x, y))
+    for xs, ys in pairs:
         seen += xs.shape[1]
         turned = ys.transpose(0, 2, 1)
         parts = (
@@ -69,6 +63,15 @@ def moments(
     if total is None:
         return None
     return Moments(*(part / seen for part in total))
+
+
+def rows_of(node: Any, shape: tuple[int, ...], values: np.ndarray, most: int) -> np.ndarray | None:
+    """Return at most so many rows (g, n, k) of what a layer multiplies its weight with, float32.
+
+    None where the layer's form is not known.
+    """
+    found = windows(node, shape, values, most=most)
+    return None if found is None else found.values.reshape(*found.values.shape[:2], -1).astype("f4")
 
 
 def grouped(node: Any, matrix: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from qbench.quant.adaround import adaround
 from qbench.quant.affine import Coded, WeightGrid, activation_scale, nearest
 from qbench.quant.float_form import float_form
 from qbench.quant.fold import fold_batch_norm
-from qbench.quant.moments import Moments, moments, shift
+from qbench.quant.moments import Moments, moments, rows_of, shift
 from qbench.quant.observers import Grid, Histogram, Range, entropy, minmax, mse, percentile
 from qbench.quant.products import as_matrix, from_matrix
 from qbench.quant.qdq_layout import Layout, runner
@@ -24,7 +24,9 @@ from qbench.quant.qdq_model import BIASED, QdqModel, StoredWeight
 from qbench.quant.ranges import Batch, extents, histograms
 
 STORED = (8, 4)  # bits of a symmetric weight that the format has a type for
+IN_FLOAT = 32  # activation bits that leave them in float
 FLOAT = 0  # in `layers`: this one is not quantized
+ROWS = 512  # of a batch: what moments are taken from
 ENDS = 8  # bits of the first and the last layer, where those are kept wide
 Observer = Literal["minmax", "entropy", "percentile", "mse"]
 
@@ -50,10 +52,11 @@ class Product:
     model: Any
     narrow: dict[str, int]
     corrected: int = 0  # biases
+    in_float: Any = None  # the float network with rounded weights, where activations stay in float
 
     def simulated(self) -> Any:
         """Return it in float operators; see float_form."""
-        return float_form(self.model, self.narrow)
+        return self.in_float or float_form(self.model, self.narrow)
 
 
 class Ptq:
@@ -67,6 +70,7 @@ class Ptq:
         self.network, self.batches, self.technique = network, batches, technique
         self.nodes = {node.name: node for node in network.graph.node}
         self._seen: dict[str, Histogram] = {}
+        self._rows: dict[str, list[np.ndarray]] = {}
 
     def quantized(self, recipe: Recipe) -> Product:
         """Return the network in the recipe's integers.
@@ -79,12 +83,14 @@ class Ptq:
         ranges = self._ranges(network, layout, recipe)
         model = QdqModel(layout.written(network, ranges))
         ends = self._ends(model) if recipe.keep_ends else set()
-        narrow = self._narrow(model, recipe, ranges, ends)
-        corrected = 0
-        for weight in model.weights:
-            grid = self._grid(weight, recipe, ends)
-            corrected += self._round(model, weight, grid, recipe, narrow)
-        return Product(model.model, narrow, corrected)
+        done = Product(model.model, self._narrow(model, recipe, ranges, ends))
+        if recipe.activation_bits == IN_FLOAT:
+            done = replace(done, in_float=_copy(self.network))
+        corrected = sum(
+            self._round(model, weight, self._grid(weight, recipe, ends), recipe, done)
+            for weight in model.weights
+        )
+        return replace(done, corrected=corrected)
 
     def weight_of(self, weight: StoredWeight) -> tuple[Any, np.ndarray]:
         """Return the float network's node for a stored weight, and its weight."""
@@ -144,7 +150,7 @@ class Ptq:
         return grid
 
     def _round(
-        self, model: QdqModel, weight: StoredWeight, grid: WeightGrid, recipe: Recipe, narrow: dict[str, int]
+        self, model: QdqModel, weight: StoredWeight, grid: WeightGrid, recipe: Recipe, done: Product
     ) -> bool:
         node, array = self.weight_of(weight)
         matrix = as_matrix(node, array)
@@ -152,7 +158,7 @@ class Ptq:
         seen: Moments | None = None
         correct = recipe.bias_correction and node.op_type in BIASED
         if recipe.rounding == "adaround" or correct:
-            seen = self._moments(model, weight, node, array.shape, narrow)
+            seen = self._moments(model, weight, node, array.shape, done)
         if seen is not None and recipe.rounding == "adaround":
             coded = adaround(matrix, coded, grid, seen.centred if correct else seen)
         self._write(model, weight, node, array, coded, grid)
@@ -162,6 +168,8 @@ class Ptq:
             bias = (0.0 if bias is None else bias) + shift(node, array, rounded, seen)
         if bias is not None:
             model.set_bias(weight, np.asarray(bias))
+        if done.in_float is not None:
+            _put(done.in_float, node, weight.position, from_matrix(node, coded.restored, array.shape), bias)
         return seen is not None and correct
 
     @staticmethod
@@ -185,17 +193,34 @@ class Ptq:
         return np.broadcast_to(numpy_helper.to_array(stored[node.input[2]]).reshape(-1), (channels,))
 
     def _moments(
-        self, model: QdqModel, weight: StoredWeight, node: Any, shape: tuple[int, ...], narrow: dict[str, int]
+        self, model: QdqModel, weight: StoredWeight, node: Any, shape: tuple[int, ...], done: Product
     ) -> Moments | None:
-        given = weight.node.input[1 - weight.position] if weight.position else weight.node.input[0]
-        true = runner(self.network, [node.input[0]], optimized=True)
-        own = runner(float_form(model.model, narrow), [given], optimized=True)
+        true = self._true_rows(model).get(node.name)
+        if not true:
+            return None
+        given = weight.node.input[0] if done.in_float is None else node.input[0]
+        own = runner(done.simulated(), [given], optimized=True)
 
         def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-            for batch in self.batches():
-                yield dict(true(batch))[node.input[0]], dict(own(batch))[given]
+            for rows, batch in zip(true, self.batches(), strict=True):
+                found = rows_of(node, shape, dict(own(batch))[given], ROWS)
+                assert found is not None  # the rows of the float network were found
+                yield rows, found
 
-        return moments(node, shape, pairs()) if weight.position == 1 else None
+        return moments(pairs())
+
+    def _true_rows(self, model: QdqModel) -> dict[str, list[np.ndarray]]:
+        """Return rows of every layer's input in the float network, one array a batch; empty where unknown."""
+        if self._rows:
+            return self._rows
+        layers = [(*self.weight_of(weight), weight) for weight in model.weights if weight.position == 1]
+        run = runner(self.network, list({node.input[0]: 0 for node, _, _ in layers}), optimized=True)
+        for batch in self.batches():
+            found = dict(run(batch))
+            for node, array, _ in layers:
+                rows = rows_of(node, array.shape, found[node.input[0]], ROWS)
+                self._rows.setdefault(node.name, []).extend([] if rows is None else [rows])
+        return self._rows
 
 
 def _copy(model: Any) -> Any:
@@ -206,8 +231,23 @@ def _copy(model: Any) -> Any:
     return copied
 
 
+def _put(network: Any, like: Any, position: int, weight: np.ndarray, bias: np.ndarray | None) -> None:
+    """Give the node of this name another weight and bias, under names that no other node uses."""
+    from onnx import numpy_helper
+
+    node = next(node for node in network.graph.node if node.name == like.name)
+    parts = {position: weight} | ({} if bias is None else {2: np.asarray(bias)})
+    for place, array in parts.items():
+        name = f"{like.name}_rounded_{place}"
+        network.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(array, "f4"), name))
+        if place < len(node.input):
+            node.input[place] = name
+        else:
+            node.input.append(name)
+
+
 def _observed(histogram: Histogram, recipe: Recipe) -> Range:
-    grid = Grid(recipe.activation_bits)
+    grid = Grid(min(recipe.activation_bits, 16))
     if recipe.observer == "minmax":
         return minmax(histogram)
     if recipe.observer == "percentile":

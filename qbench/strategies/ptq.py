@@ -1,0 +1,136 @@
+"""Post-training quantization with every choice of the textbook: from round-to-nearest to AdaRound."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from qbench.cases import FakeQuant, Quantized, Scheme, State
+from qbench.errors import BadParameter
+from qbench.quant.affine import WeightGrid
+from qbench.quant.onnx_layers import quietly, read_network
+from qbench.quant.ptq import IN_FLOAT, STORED, Ptq, Recipe
+from qbench.quant.ranges import finite_or_raise
+from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, takes_fp32
+
+if TYPE_CHECKING:
+    from qbench.formats.artifact import Artifact
+
+COVERS = ("Conv", "Gemm", "MatMul", "ConvTranspose")
+BATCH = 32  # calibration examples at a time: bounds memory
+SHARE = 99.99
+CHOICES: dict[str, tuple[str | int, ...]] = {
+    "weight_bits": (8, 6, 4, 3, 2),
+    "activation_bits": (32, 16, 8, 6, 4),
+    "weight_observer": ("mse", "minmax"),
+    "observer": ("mse", "minmax", "percentile", "entropy"),
+    "granularity": ("per_channel", "per_tensor", "per_group"),
+    "rounding": ("nearest", "adaround"),
+}
+
+
+@STRATEGIES.register("ptq")
+@dataclass(frozen=True, slots=True)
+class PostTraining(Strategy):
+    """Weights and activations in few bits, from calibration data.
+
+    Deployed where a file and kernels exist: symmetric weights of 8 or 4 bits, per tensor or channel, beside
+    activations of 8 or 16. Weights of 4 bits are stored as such and widened to 8 when the file is loaded, so
+    they gain size and no speed over 8. Everything else is simulated in float and has an accuracy alone.
+
+    activation_bits: 32 leaves activations in float.
+    keep_ends: the first and the last layer stay in 8 bits, as is usual below 8 (Esser et al. 2020,
+    arXiv:1902.08153, section 4); of no effect at 8 and more.
+    bias_correction: what rounding moves of a layer's mean output is added to its bias.
+    group_size: weights that share a scale, of granularity per_group.
+    """
+
+    about: ClassVar[str] = "weights of 8 to 2 bits: round to nearest, AdaRound, corrected biases"
+    source: ClassVar[str] = (
+        "Nagel et al. 2021, arXiv:2106.08295; AdaRound: arXiv:2004.10568; bias correction: arXiv:1906.04721"
+    )
+    routes: ClassVar[tuple[Route, ...]] = (
+        Route("onnx", "onnx", "onnxruntime-gpu onnxruntime onnx numpy torch"),
+    )
+    needs_calibration: ClassVar[bool] = True
+
+    weight_bits: Literal[8, 6, 4, 3, 2] = 8
+    activation_bits: Literal[32, 16, 8, 6, 4] = 8
+    weight_observer: Literal["mse", "minmax"] = "mse"
+    observer: Literal["mse", "minmax", "percentile", "entropy"] = "mse"
+    percentile: float = SHARE
+    granularity: Literal["per_channel", "per_tensor", "per_group"] = "per_channel"
+    group_size: int = 0
+    symmetric: bool = True
+    rounding: Literal["nearest", "adaround"] = "nearest"
+    bias_correction: bool = False
+    keep_ends: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        for name, known in CHOICES.items():
+            value = getattr(self, name)
+            if value not in known:
+                words = " or ".join(repr(word).replace("'", '"') for word in known)
+                raise BadParameter(f"ptq has no {name} {value!r}", fix=f"write {name} = {words}")
+        if not 50 < self.percentile < 100:
+            raise BadParameter(
+                f"ptq: percentile = {self.percentile:g} is not above 50 and below 100",
+                fix='write percentile = 99.99, or observer = "minmax" to clip nothing',
+            )
+        if (self.granularity == "per_group") != (self.group_size > 0):
+            raise BadParameter(
+                f'ptq: granularity = "{self.granularity}" with group_size = {self.group_size}',
+                fix='write granularity = "per_group" and group_size = 32 together, or neither',
+            )
+
+    @property
+    def deployed(self) -> bool:
+        """Tell whether a file's types and an engine's kernels can hold what is asked for."""
+        plain = self.symmetric and self.granularity != "per_group"
+        return plain and self.weight_bits in STORED and self.activation_bits in (8, 16)
+
+    def state(self, before: State) -> State:
+        """Return the bits asked for, deployed or simulated; see Strategy.state."""
+        takes_fp32("ptq", before)
+        activations = None if self.activation_bits == IN_FLOAT else self.activation_bits
+        scheme = Scheme(self.weight_bits, activations, self.granularity)
+        return Quantized(scheme) if self.deployed else FakeQuant(scheme)
+
+    def apply(self, artifact: Artifact, calibration: Calibration, folder: Path) -> Artifact:
+        """Quantize on all of the calibration data; see Strategy.apply.
+
+        Raises:
+            DoesNotFit: also where there is no calibration data, or it is not finite, or the group size does
+                not divide the rows of a weight.
+        """
+        import onnx
+
+        from qbench.formats.artifact import Note
+
+        with quietly():
+            network = read_network(artifact.path, COVERS, "ptq")
+            finite_or_raise(calibration.inputs, "ptq")
+            product = Ptq(network, lambda: calibration.in_batches(BATCH), "ptq").quantized(self._recipe())
+        path = folder / "model.onnx"
+        onnx.save(product.model if self.deployed else product.simulated(), path)
+        state = self.state(artifact.state)
+        if not self.bias_correction:
+            return replace(artifact, path=path, state=state)
+        note = Note("biases corrected", str(product.corrected))
+        return replace(artifact, path=path, state=state, notes=(*artifact.notes, note))
+
+    def _recipe(self) -> Recipe:
+        grid = WeightGrid(
+            self.weight_bits, self.granularity, self.group_size, self.symmetric, self.weight_observer
+        )
+        return Recipe(
+            grid,
+            self.activation_bits,
+            self.observer,
+            self.percentile,
+            self.rounding,
+            self.bias_correction,
+            self.keep_ends,
+        )
