@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
 from qbench.errors import CannotWrite
 
 DATA_VARIABLE = "QBENCH_DATA_"
+TOLD = "now.txt"
 
 
 def cache_folder() -> Path:
@@ -71,3 +73,28 @@ def without_folders(text: str) -> str:
     for root in sorted(roots, key=len, reverse=True):
         text = text.replace(root.rstrip(os.sep) + os.sep, "")
     return text
+
+
+def tell(line: str) -> None:
+    """Say how far a long step is, for the bar of the process that waits for it; an empty line ends it.
+
+    A file, because the step runs in a process of its own whose output is a log. A folder that cannot be
+    written costs the words alone.
+    """
+    path = cache_folder() / TOLD
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{TOLD}.{os.getpid()}")
+        temporary.write_text(line)
+        os.replace(temporary, path)
+    except OSError:
+        return
+
+
+def told(within_s: float = 30.0) -> str:
+    """Return what the step that runs now said last; nothing where that is older than `within_s` seconds."""
+    path = cache_folder() / TOLD
+    try:
+        return path.read_text() if time.time() - path.stat().st_mtime < within_s else ""
+    except OSError:
+        return ""

@@ -95,9 +95,12 @@ def _of_range(low: np.ndarray, high: np.ndarray, grid: WeightGrid) -> tuple[np.n
     return scale, np.clip(np.rint(grid.low - low / scale), grid.low, grid.high).astype(np.int32)
 
 
-def nearest(matrix: np.ndarray, grid: WeightGrid) -> Coded:
-    """Return the matrix rounded to the nearest codes."""
-    scale, zero = scales(matrix, grid)
+def nearest(matrix: np.ndarray, grid: WeightGrid, scale: np.ndarray | None = None) -> Coded:
+    """Return the matrix rounded to the nearest codes, in steps of `scale` where it is given."""
+    if scale is None:
+        scale, zero = scales(matrix, grid)
+    else:
+        zero = np.zeros(scale.shape, np.int32)
     codes = np.rint(matrix / spread(scale, matrix)) + spread(zero, matrix)
     return Coded(np.clip(codes, grid.low, grid.high).astype(np.int32), scale, zero)
 

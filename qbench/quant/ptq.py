@@ -46,6 +46,14 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
+class Scales:
+    """Scales that were learned, in the place of those that would be computed."""
+
+    weights: Mapping[str, np.ndarray]  # by node: of its weight's rows, (rows or 1, 1)
+    activations: Mapping[str, float]  # by tensor
+
+
+@dataclass(frozen=True, slots=True)
 class Product:
     """A quantized network: the QDQ model, and which of its activations have fewer bits than its types."""
 
@@ -72,8 +80,14 @@ class Ptq:
         self._seen: dict[str, Histogram] = {}
         self._rows: dict[str, list[np.ndarray]] = {}
 
-    def quantized(self, recipe: Recipe) -> Product:
-        """Return the network in the recipe's integers.
+    def trained(self, network: Any) -> Ptq:
+        """Return the same with other weights: a network of the same nodes, which takes the same ranges."""
+        other = Ptq(network, self.batches, self.technique)
+        other._seen = self._seen
+        return other
+
+    def quantized(self, recipe: Recipe, scales: Scales | None = None) -> Product:
+        """Return the network in the recipe's integers, with the scales that are given.
 
         Raises:
             DoesNotFit: calibration data makes numbers that are none.
@@ -82,12 +96,14 @@ class Ptq:
         network = layout.raised(_copy(self.network))
         ranges = self._ranges(network, layout, recipe)
         model = QdqModel(layout.written(network, ranges))
-        ends = self._ends(model) if recipe.keep_ends else set()
+        ends = self.ends(model) if recipe.keep_ends else set()
         done = Product(model.model, self._narrow(model, recipe, ranges, ends))
+        if scales:
+            self._rescale(model, recipe, scales)
         if recipe.activation_bits == IN_FLOAT:
             done = replace(done, in_float=_copy(self.network))
         corrected = sum(
-            self._round(model, weight, self._grid(weight, recipe, ends), recipe, done)
+            self._round(model, weight, self._grid(weight, recipe, ends), recipe, done, scales)
             for weight in model.weights
         )
         return replace(done, corrected=corrected)
@@ -134,8 +150,23 @@ class Ptq:
                 narrow[activation.tensor] = recipe.activation_bits
         return narrow
 
+    def _rescale(self, model: QdqModel, recipe: Recipe, scales: Scales) -> None:
+        """Give activations the scales that were learned, never wider than what was seen.
+
+        A Clip or Relu before them may have left the graph, because the codes end where it did.
+        """
+        for activation in model.activations:
+            scale = scales.activations.get(activation.tensor)
+            if scale is not None:
+                seen = self._seen[activation.tensor]
+                widest, _ = activation_scale(seen.low, seen.high, min(recipe.activation_bits, 16))
+                model.set_activation(
+                    activation, min(scale, widest), int(activation.zero_point.reshape(-1)[0])
+                )
+
     @staticmethod
-    def _ends(model: QdqModel) -> set[str]:
+    def ends(model: QdqModel) -> set[str]:
+        """Return the first and the last layer's nodes."""
         return {weight.node.name for weight in (model.weights[:1] + model.weights[-1:])}
 
     # --- weights ------------------------------------------------------------------------------------------
@@ -150,11 +181,18 @@ class Ptq:
         return grid
 
     def _round(
-        self, model: QdqModel, weight: StoredWeight, grid: WeightGrid, recipe: Recipe, done: Product
+        self,
+        model: QdqModel,
+        weight: StoredWeight,
+        grid: WeightGrid,
+        recipe: Recipe,
+        done: Product,
+        scales: Scales | None = None,
     ) -> bool:
         node, array = self.weight_of(weight)
         matrix = as_matrix(node, array)
-        coded = nearest(matrix, grid)
+        scale = scales.weights.get(node.name) if scales else None
+        coded = nearest(matrix, grid, scale)
         seen: Moments | None = None
         correct = recipe.bias_correction and node.op_type in BIASED
         if recipe.rounding == "adaround" or correct:

@@ -52,6 +52,9 @@ NO_ALTERNATIVE: set[tuple[str, str]] = set()
 TRY = {
     ("weight_only", "group_size"): 16,
     ("static_int8", "percentile"): 95.0,
+    ("ptq", "percentile"): 95.0,
+    ("ptq", "granularity"): "per_tensor",  # groups need their size beside them: see group_size
+    ("ptq", "group_size"): 9,
 }
 # What must stand beside a field for it to matter, or for the small network (rows of 288) to take it.
 GROUPED = {"bits": 4, "group_size": 32}
@@ -61,6 +64,9 @@ BESIDE = {
     ("weight_only", "all_layers"): GROUPED,
     ("static_int8", "percentile"): {"observer": "percentile"},
     ("static_int8", "symmetric"): {"scheme": "s8s8"},
+    ("ptq", "percentile"): {"observer": "percentile"},
+    ("ptq", "group_size"): {"granularity": "per_group", "group_size": 3},
+    ("ptq", "keep_ends"): {"weight_bits": 4},
 }
 
 

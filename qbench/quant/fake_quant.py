@@ -1,0 +1,132 @@
+"""Rounding that a gradient goes through: what quantization-aware training puts between tensors and nodes.
+
+Forward, a number is rounded to its grid. Backward, rounding counts as the identity inside the range
+(straight-through, Bengio et al. 2013, arXiv:1308.3432), and a learned scale gets the gradient of learned step
+size quantization (Esser et al. 2020, arXiv:1902.08153, eq. 3 and section 2.2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from math import sqrt
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+else:
+    Module = object  # torch's comes in when the first is made
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The grid of one tensor: the codes' limits, and scale and zero_point in a shape that meets it."""
+
+    scale: Tensor
+    zero_point: Tensor
+    low: int
+    high: int
+
+
+def rounded(x: Tensor, scale: Tensor, zero_point: Tensor, low: int, high: int) -> Tensor:
+    """Return x on the grid; see the module for its gradients."""
+    import torch
+
+    codes = torch.clamp(x / scale + zero_point, low, high)
+    codes = codes + (codes.round() - codes).detach()
+    return (codes - zero_point) * scale
+
+
+def fused(x: Tensor, steps: Steps) -> Tensor:
+    """Return the same for a scale that is not learned, in one kernel: a third of the time."""
+    import torch
+
+    if steps.scale.numel() == 1:
+        scale, zero = float(steps.scale.reshape(())), int(steps.zero_point.reshape(-1)[0])
+        return torch.fake_quantize_per_tensor_affine(x, scale, zero, steps.low, steps.high)
+    axis = next(place for place, size in enumerate(steps.scale.shape) if size > 1)
+    scales = steps.scale.reshape(-1)
+    zeros = torch.zeros(scales.shape, dtype=torch.int32)  # of weights, which alone have a scale a channel
+    return torch.fake_quantize_per_channel_affine(x, scales, zeros, axis, steps.low, steps.high)
+
+
+def rounding(grids: dict[str, Steps], *, learned: bool) -> Rounding:
+    """Return the module for TorchNetwork.through: tensors with these names are rounded, others pass."""
+    return _module_class()(grids, learned=learned)
+
+
+@cache
+def _module_class() -> Any:
+    from torch import nn
+
+    return type("Rounding", (Rounding, nn.Module), {})
+
+
+class Rounding(Module):
+    """Grids by tensor name; made by `rounding`."""
+
+    def __init__(self, grids: dict[str, Steps], *, learned: bool) -> None:
+        """Make a parameter of every scale, which is trained only where `learned` says so."""
+        import torch
+        from torch.nn import Parameter, ParameterList
+
+        super().__init__()
+        self._grids = grids
+        self._order = {name: place for place, name in enumerate(grids)}
+        logs = (torch.log(steps.scale) for steps in grids.values())  # a step stays above 0
+        self.logs = ParameterList([Parameter(log, requires_grad=learned) for log in logs])
+
+    def scale(self, name: str) -> Tensor:
+        """Return the scale of this tensor as it stands."""
+        return self.logs[self._order[name]].exp()
+
+    def forward(self, name: str, x: Tensor) -> Tensor:
+        """Return the tensor of this name, rounded if it has a grid."""
+        steps = self._grids.get(name)
+        if steps is None:
+            return x
+        log = self.logs[self._order[name]]
+        if not log.requires_grad:
+            return fused(x, steps)
+        share = 1 / sqrt(x.numel() / log.numel() * max(steps.high, 1))  # section 2.2
+        log = log * share + (log - log * share).detach()
+        return rounded(x, log.exp(), steps.zero_point, steps.low, steps.high)
+
+
+def coarse_gradients(seed: int) -> Any:
+    """Return the function for TorchNetwork.around: gradients are rounded to int8 on their way back.
+
+    Stochastic rounding, one scale a tensor (Gupta et al. 2015, arXiv:1502.02551; Banner et al. 2018,
+    arXiv:1805.11046, section 5): what is lost in a step is right on average.
+    """
+    import torch
+
+    chance = torch.Generator().manual_seed(seed)
+
+    class Coarse(torch.autograd.Function):
+        """The identity, with a gradient of 255 values."""
+
+        @staticmethod
+        def forward(_: Any, x: Tensor) -> Tensor:
+            return x.view_as(x)
+
+        @staticmethod
+        def backward(_: Any, *gradients: Tensor) -> Tensor:
+            return stochastic_int8(gradients[0], chance)
+
+    def around(_: Any, x: Tensor) -> Tensor:
+        return Coarse.apply(x)
+
+    return around
+
+
+def stochastic_int8(gradient: Tensor, chance: Any) -> Tensor:
+    """Return a gradient on 255 levels, rounded up with the probability of what is left over."""
+    import torch
+
+    scale = gradient.abs().max() / 127
+    if not scale > 0:
+        return gradient
+    noise = torch.rand(gradient.shape, generator=chance)
+    return torch.floor(gradient / scale + noise).clamp(-127, 127) * scale
