@@ -105,8 +105,9 @@ def _evaluated(node: Any, graph: OnnxGraph) -> np.ndarray:
     """Return what a Transpose, Reshape or the like makes of known values, by the standard's evaluator."""
     from onnx.reference import ReferenceEvaluator
 
-    given: Any = {name: _value(name, graph) for name in node.input if name}
-    return np.asarray(ReferenceEvaluator(node).run(None, given)[0])
+    one: Any = ReferenceEvaluator(node)
+    given = {name: _value(name, graph) for name in node.input if name}
+    return np.asarray(one.run(None, given)[0])
 
 
 def _facts(node: Any, graph: OnnxGraph) -> tuple[np.ndarray, np.ndarray, str, str, int]:

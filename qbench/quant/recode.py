@@ -1,7 +1,7 @@
 """Other integers for a QDQ model's, worked out from those that it has: no float network and no data.
 
 What the file computes stays. An operator that its quantizer left out because a range ended there (Relu,
-Relu6) is put back where the range ends elsewhere afterwards; biases, which are in steps of input scale x weight
+Relu6) is put back where the range ends elsewhere afterwards; biases, in steps of input scale x weight
 scale, are recoded where one of the two changes.
 """
 

@@ -1,4 +1,4 @@
-"""The tensors stored in an ONNX model, opened for change: what other nodes share is not changed under them."""
+"""The tensors stored in an ONNX model, opened for change: what others share is not changed under them."""
 
 from __future__ import annotations
 
@@ -75,3 +75,8 @@ class Store:
                 self.model.graph.initializer.remove(tensor)
                 break
         self.graph.stored.pop(name, None)
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    yield from (f"{name}_{number}" for number in count(2))

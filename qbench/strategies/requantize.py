@@ -68,11 +68,11 @@ class Requantize(Strategy):
         scheme = takes_static("requantize", before)
         if self.to == "int4":
             if scheme.weight_bits != 8:
-                raise self._so_already(f"its weights have {scheme.weight_bits} bits")
+                raise self._so_already(f"its weights have {scheme.weight_bits} bits already")
             return Quantized(replace(scheme, weight_bits=4))
         if self.to == "per_tensor":
             if scheme.granularity == "per_tensor":
-                raise self._so_already("its weights have one scale a tensor")
+                raise self._so_already("its weights have one scale a tensor already")
             return Quantized(replace(scheme, granularity="per_tensor"))
         return Quantized(scheme)
 
@@ -103,7 +103,7 @@ class Requantize(Strategy):
         biases.rewrite()
         _drop_unused(model)
         if model.model.SerializeToString(deterministic=True) == before:
-            raise self._so_already("nothing in its file would change")
+            raise self._so_already("its file is so already")
         return moved, grew
 
     def _activations(self, model: QdqModel) -> float:
@@ -150,7 +150,7 @@ class Requantize(Strategy):
 
     def _so_already(self, why: str) -> DoesNotFit:
         return DoesNotFit(
-            f"requantize(to={self.to}) would give the network that it was given: {why} already",
+            f"requantize(to={self.to}) changes nothing: {why}",
             fix=f"leave it out, or write another of {', '.join(name for name in TARGETS if name != self.to)}",
         )
 
