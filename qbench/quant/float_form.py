@@ -77,7 +77,7 @@ class _Writer:
     def stored(self, name: str, array: np.ndarray) -> str:
         from onnx import numpy_helper
 
-        self.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        self.graph.initializer.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name
 
 

@@ -29,7 +29,7 @@ class Store:
         """Replace an initializer or a Constant, or add an initializer."""
         from onnx import numpy_helper
 
-        self.put_tensor(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        self.put_tensor(numpy_helper.from_array(np.asarray(array, order="C"), name))
 
     def give(self, nodes: list[Any], position: int, array: np.ndarray, word: str) -> None:
         """Let these nodes, and no other, take this array as this input; what others share with them stays.
@@ -55,10 +55,7 @@ class Store:
 
     def put_tensor(self, tensor: Any) -> None:
         """Replace an initializer or a Constant by this one, or add it."""
-        constant = self.graph.maker.get(tensor.name)
-        if constant is not None and constant.op_type == "Constant":
-            self.model.graph.node.remove(constant)
-            del self.graph.maker[tensor.name]
+        self._drop_constant(tensor.name)
         for kept in self.model.graph.initializer:
             if kept.name == tensor.name:
                 kept.CopyFrom(tensor)
@@ -69,12 +66,19 @@ class Store:
         self.graph.stored[tensor.name] = kept
 
     def drop(self, name: str) -> None:
-        """Take an initializer out."""
+        """Take an initializer or a Constant out."""
+        self._drop_constant(name)
         for tensor in self.model.graph.initializer:
             if tensor.name == name:
                 self.model.graph.initializer.remove(tensor)
                 break
         self.graph.stored.pop(name, None)
+
+    def _drop_constant(self, name: str) -> None:
+        constant = self.graph.maker.get(name)
+        if constant is not None and constant.op_type == "Constant":
+            self.model.graph.node.remove(constant)
+            del self.graph.maker[name]
 
 
 def _numbered(name: str) -> Iterator[str]:

@@ -97,6 +97,7 @@ class Requantize(Strategy):
 
     def _changed(self, model: QdqModel) -> tuple[list[float], float]:
         """Change the model; return how far weights moved, and by how much the widest step grew."""
+        _drop_unused(model)
         before = model.model.SerializeToString(deterministic=True)
         biases = Biases(model)
         moved, grew = self._weights(model), self._activations(model)

@@ -17,7 +17,6 @@ from qbench.run.protocol import StepRequest
 from qbench.strategies.base import STRATEGIES, Calibration
 from qbench.tasks.base import Examples, store
 
-
 # Which technique makes a strategy's source, where not any that it takes: all that it can change is in there.
 BEFORE = {
     "requantize": ("nncf_int8", {"preset": "mixed"}),  # signed and unsigned activations, zero points beside 0
