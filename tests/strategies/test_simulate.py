@@ -114,7 +114,10 @@ def test_the_ir_has_the_same_integers_and_answers(name, made, images):
     wanted = _as_written(source.path, {"images": images})
     run = BACKENDS["openvino"]().load(product, Placement()).run({"images": images})[0]
     assert relative_error(run, wanted) < 0.01
-    assert relative_error(simulated_outputs(product.path, {"images": images}), wanted) < 1e-5
+    step = (
+        1.01 / 255 if name == "static_int8" else 1e-5
+    )  # its outputs are rounded: a half may fall either way
+    assert relative_error(simulated_outputs(product.path, {"images": images}), wanted) < step
     assert [weight.bits for weight in ir_weights(product.path) if weight.multiplied] == [8, 8, 8]
     assert prove(product).failure is None
     assert (product.format, product.state) == ("openvino", source.state)
