@@ -39,6 +39,7 @@ UPGRADES: dict[int, Callable[[Raw], Raw]] = {
     # what came in has a default that says what was so before
     1: lambda raw: raw | {"format": 2},
     2: lambda raw: raw | {"format": 3},
+    3: lambda raw: raw | {"format": 4},
 }
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from qbench.cases import Float
+from qbench.cases import Float, Quantized, Scheme
 from qbench.formats.artifact import Artifact, TensorSpec
 from qbench.formats.edges import EDGES
 
@@ -95,3 +95,43 @@ def live(body):
     inputs = (TensorSpec("images", "float32", (None, 3, SIDE, SIDE)),)
     outputs = (TensorSpec("scores", "float32", (None, CLASSES)),)
     return Artifact("torch", Float(), inputs, outputs, module=module.eval())
+
+
+@pytest.fixture
+def qdq(tmp_path):
+    """Return a function: write a quantized Gemm of (1, -2) and (1.5, 2), with the biases 1 and 1.
+
+    Its input is rounded to steps of 0.5, its output to steps of 0.25 from 0 on: a Relu has been left out.
+    """
+    import onnx
+    from onnx import helper, numpy_helper
+
+    def give(change=lambda nodes, arrays: None, outputs=("y",)):
+        node = helper.make_node
+        arrays = {
+            "xs": np.array(0.5, "f4"), "xz": np.array(128, "u1"),
+            "ys": np.array(0.25, "f4"), "yz": np.array(0, "u1"),
+            "w": np.array([[2, -4], [6, 8]], "i1"),
+            "ws": np.array([0.5, 0.25], "f4"), "wz": np.zeros(2, "i1"),
+            "b": np.array([4, 8], "i4"), "bs": np.array([0.25, 0.125], "f4"), "bz": np.zeros(2, "i4"),
+        }  # fmt: skip
+        nodes = [
+            node("QuantizeLinear", ["x", "xs", "xz"], ["xq"]),
+            node("DequantizeLinear", ["xq", "xs", "xz"], ["xd"]),
+            node("DequantizeLinear", ["w", "ws", "wz"], ["wd"], axis=0),
+            node("DequantizeLinear", ["b", "bs", "bz"], ["bd"], axis=0),
+            node("Gemm", ["xd", "wd", "bd"], ["g"], "gemm", transB=1),
+            node("QuantizeLinear", ["g", "ys", "yz"], ["gq"]),
+            node("DequantizeLinear", ["gq", "ys", "yz"], ["y"]),
+        ]
+        change(nodes, arrays)
+        ends = [helper.make_tensor_value_info("x", 1, ["n", 2])]
+        ends += [helper.make_tensor_value_info(name, 1, ["n", 2]) for name in outputs]
+        tensors = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+        graph = helper.make_graph(nodes, "network", ends[:1], ends[1:], tensors)
+        path = tmp_path / "qdq" / "model.onnx"
+        path.parent.mkdir(exist_ok=True)
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), path)
+        return Artifact("onnx", Quantized(Scheme(8, 8, "per_channel")), (), (), path)
+
+    return give

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from qbench.quant.qdq_graph import OnnxGraph
-from qbench.quant.qdq_model import restored
+from qbench.quant.qdq_model import default_type, restored
 
 ROUNDS = ("QuantizeLinear", "DequantizeLinear")
 NARROW = {"INT4": (-8, 7), "UINT4": (0, 15)}
@@ -40,7 +40,9 @@ def float_form(model: Any, bits: Mapping[str, int] | None = None) -> Any:
     nodes = _live(nodes, copy)
     del copy.graph.node[:]
     copy.graph.node.extend(nodes)
-    used = {name for node in nodes for name in node.input} | {value.name for value in copy.graph.output}
+    del copy.graph.value_info[:]  # codes are floats now
+    used = {name for node in nodes for name in (*node.input, *_outer(node))}
+    used |= {value.name for value in copy.graph.output}
     for tensor in [tensor for tensor in copy.graph.initializer if tensor.name not in used]:
         copy.graph.initializer.remove(tensor)
     return copy
@@ -75,26 +77,37 @@ class _Writer:
     def stored(self, name: str, array: np.ndarray) -> str:
         from onnx import numpy_helper
 
-        self.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        self.graph.initializer.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name
 
 
 def _value(name: str, graph: OnnxGraph) -> np.ndarray:
-    """Return a known value behind a chain of Cast, QuantizeLinear and DequantizeLinear."""
+    """Return a known value behind QuantizeLinear, DequantizeLinear, Cast and whatever moves codes about."""
     from onnx import numpy_helper
 
     if name in graph.stored:
         return np.asarray(numpy_helper.to_array(graph.stored[name]))
     node = graph.maker[name]
     first = _value(node.input[0], graph)
-    if node.op_type not in ROUNDS:  # a Cast, between integers
+    if node.op_type == "Cast":  # between integers
         return first.astype(np.int32)
+    if node.op_type not in ROUNDS:
+        return _evaluated(node, graph)
     scale, zero, _, _, axis = _facts(node, graph)
     if node.op_type == "DequantizeLinear":
         return restored(first.astype(np.int64), scale, zero, axis if scale.size > 1 else None)
     low, high = _limits(node, graph)
     shape = _along(scale, axis, first.ndim)
     return np.clip(np.rint(first / scale.reshape(shape)) + zero.reshape(shape), low, high).astype(np.int32)
+
+
+def _evaluated(node: Any, graph: OnnxGraph) -> np.ndarray:
+    """Return what a Transpose, Reshape or the like makes of known values, by the standard's evaluator."""
+    from onnx.reference import ReferenceEvaluator
+
+    one: Any = ReferenceEvaluator(node)
+    given = {name: _value(name, graph) for name in node.input if name}
+    return np.asarray(one.run(None, given)[0])
 
 
 def _facts(node: Any, graph: OnnxGraph) -> tuple[np.ndarray, np.ndarray, str, str, int]:
@@ -111,7 +124,8 @@ def _limits(node: Any, graph: OnnxGraph) -> tuple[int, int]:
     from onnx import TensorProto, helper
 
     if len(node.input) < 3 or not node.input[2]:
-        return 0, 255
+        said = np.iinfo(default_type(node))
+        return int(said.min), int(said.max)
     kind = graph.stored[node.input[2]].data_type
     narrow = NARROW.get(TensorProto.DataType.Name(kind))
     if narrow:

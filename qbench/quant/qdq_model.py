@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from qbench.errors import DoesNotFit
-from qbench.quant.qdq_graph import ONNX_MACS, OnnxGraph
+from qbench.quant.qdq_graph import ONNX_MACS
+from qbench.quant.store import Store
 
 SUFFIX = "_DequantizeLinear_Output"  # what onnxruntime's quantizer appends to a restored weight's name
 INT4_OPSET, INT4_IR = 21, 10  # the first that have the type
@@ -50,13 +51,12 @@ class Rounded:
     zero_point: np.ndarray
 
 
-class QdqModel:
+class QdqModel(Store):
     """The model, which every change below changes in place; give it a copy."""
 
     def __init__(self, model: Any) -> None:
         """Index the model."""
-        self.model = model
-        self.graph = OnnxGraph(model)
+        super().__init__(model)
         self.weights = list(self._weights())
         self.activations = [
             Rounded(node.input[0], node, *self._scale(node))
@@ -64,17 +64,11 @@ class QdqModel:
             if node.op_type == "QuantizeLinear" and node.input[0] not in self.graph.known
         ]
 
-    def array(self, name: str) -> np.ndarray:
-        """Return a stored tensor."""
-        from onnx import numpy_helper
-
-        return numpy_helper.to_array(self.graph.stored[name])
-
     def _scale(self, node: Any) -> tuple[np.ndarray, np.ndarray]:
         scale = self.array(node.input[1])
         if len(node.input) > 2 and node.input[2]:
             return scale, self.array(node.input[2])
-        return scale, np.zeros(scale.shape, np.uint8)  # the format's own default
+        return scale, np.zeros(scale.shape, default_type(node))
 
     def _weights(self) -> Any:
         seen = set()
@@ -102,46 +96,26 @@ class QdqModel:
 
     # --- changing it --------------------------------------------------------------------------------------
 
-    def put(self, name: str, array: np.ndarray) -> None:
-        """Replace an initializer, or add it."""
-        from onnx import numpy_helper
-
-        self._put(numpy_helper.from_array(np.ascontiguousarray(array), name))
-
-    def _put(self, tensor: Any) -> None:
-        for kept in self.model.graph.initializer:
-            if kept.name == tensor.name:
-                kept.CopyFrom(tensor)
-                break
-        else:
-            self.model.graph.initializer.append(tensor)
-            kept = self.model.graph.initializer[-1]
-        self.graph.stored[tensor.name] = kept
-
     def set_weight(self, weight: StoredWeight, codes: np.ndarray, scale: np.ndarray, bits: int) -> None:
-        """Store symmetric codes of the weight's own shape, and their scale: () or (channels,) as before.
+        """Store symmetric codes of the weight's own shape, and their scale: () or (channels,).
 
-        Four bits are packed two to a byte; every other width takes a byte a code.
+        Four bits are packed two to a byte; every other width takes a byte a code. One scale in the place of
+        many makes the weight per tensor; a scale that other nodes share stays theirs.
         """
-        from onnx import TensorProto, helper
-
-        weight.codes, weight.scale = codes.astype(np.int32), scale.astype("f4").reshape(weight.scale.shape)
-        weight.zero_point = np.zeros(weight.scale.shape, np.int8)
-        self.put(weight.restore.input[1], weight.scale)
-        if len(weight.restore.input) > 2:
-            self.put(weight.restore.input[2], weight.zero_point)
+        shape = weight.scale.shape if scale.size == weight.scale.size else scale.shape
+        weight.codes, weight.scale = codes.astype(np.int32), scale.astype("f4").reshape(shape)
+        weight.axis = weight.axis if scale.size > 1 else None
+        weight.zero_point = np.zeros(shape, np.int8)
+        self.give([weight.restore], 1, weight.scale, "scale")
+        if len(weight.restore.input) > 2 and weight.restore.input[2]:
+            self.give([weight.restore], 2, weight.zero_point, "zero_point")
         if bits == 4:
-            self._need_int4()
-            packed = f"{weight.stored.removesuffix('_int4')}_int4"
-            self._put(helper.make_tensor(packed, TensorProto.INT4, codes.shape, codes.ravel().tolist()))
-            if weight.stored != packed:
-                self._drop(weight.stored)
-                wide = weight.stored
-                cast = helper.make_node("Cast", [packed], [wide], f"{wide}_widen", to=TensorProto.INT8)
-                self.model.graph.node.insert(0, cast)
-                weight.stored = packed
+            self._pack(weight, codes)
         else:
             self.put(weight.stored, codes.astype(np.int8))
+        widen = self.graph.maker.get(weight.restore.input[0])
+        if widen is not None and widen.op_type == "Cast":  # it may have widened unsigned codes before
+            next(a for a in widen.attribute if a.name == "to").i = _onnx_type(np.int8)
 
     def set_float(self, weight: StoredWeight, array: np.ndarray) -> None:
         """Store a weight in float, where no integer type of the format says what it holds."""
@@ -150,16 +124,48 @@ class QdqModel:
             if name in node.output:
                 self.model.graph.node.remove(node)
         self.graph.maker.pop(name, None)
-        self._drop(weight.stored)
+        self.drop(weight.stored)
         self.put(name, array.astype("f4"))
 
-    def set_activation(self, activation: Rounded, scale: float, zero_point: int) -> None:
-        """Give an activation another scale and zero_point, of the type that it has."""
-        activation.scale = np.array(scale, "f4").reshape(activation.scale.shape)
-        activation.zero_point = np.array(zero_point).astype(activation.zero_point.dtype)
-        activation.zero_point = activation.zero_point.reshape(activation.scale.shape)
-        self.put(activation.node.input[1], activation.scale)
-        self.put(activation.node.input[2], activation.zero_point)
+    def _pack(self, weight: StoredWeight, codes: np.ndarray) -> None:
+        from onnx import TensorProto, helper
+
+        self._need_int4()
+        wide = weight.stored
+        packed = f"{wide.removesuffix('_int4')}_int4"
+        self.put_tensor(helper.make_tensor(packed, TensorProto.INT4, codes.shape, codes.ravel().tolist()))
+        weight.stored = packed
+        if wide == packed:
+            return
+        self.drop(wide)
+        if wide not in self.graph.maker:  # another node may restore the same codes
+            cast = helper.make_node("Cast", [packed], [wide], f"{wide}_widen", to=TensorProto.INT8)
+            self.model.graph.node.insert(0, cast)
+            self.graph.maker[wide] = self.model.graph.node[0]
+
+    def restorers(self, activation: Rounded) -> list[Any]:
+        """Return the DequantizeLinear nodes that take this activation's codes."""
+        code = activation.node.output[0]
+        return [n for n in self.graph.nodes if n.op_type == "DequantizeLinear" and n.input[0] == code]
+
+    def set_activation(
+        self, activation: Rounded, scale: float, zero_point: int, kind: type[np.integer] | None = None
+    ) -> None:
+        """Give an activation another scale and zero_point, of the type that it has or of another.
+
+        What shares both of them with it in the file goes on sharing them.
+        """
+        said = _names(activation.node)
+        alike = [other for other in self.activations if _names(other.node) == said]
+        nodes = [node for other in alike for node in (other.node, *self.restorers(other))]
+        dtype = kind or activation.zero_point.dtype
+        new_scale = np.array(scale, "f4").reshape(activation.scale.shape)
+        new_zero = np.broadcast_to(np.array(zero_point).astype(dtype), new_scale.shape)
+        self.give(nodes, 1, new_scale, "scale")
+        if kind or any(len(node.input) > 2 and node.input[2] for node in nodes) or new_zero.any():
+            self.give(nodes, 2, new_zero, "zero_point")
+        for other in alike:
+            other.scale, other.zero_point = new_scale, new_zero
 
     def input_scale(self, node: Any) -> float | None:
         """Return the scale of what a node's first input is rounded to; None where it is not rounded."""
@@ -167,6 +173,19 @@ class QdqModel:
         if restore is None or restore.op_type != "DequantizeLinear":
             return None
         return float(self.array(restore.input[1]).reshape(-1)[0])
+
+    def bias(self, node: Any) -> np.ndarray | None:
+        """Return a node's bias in float32 where it is stored in integers, else None."""
+        restore = self.graph.maker.get(node.input[2]) if len(node.input) > 2 and node.input[2] else None
+        if (
+            restore is None
+            or restore.op_type != "DequantizeLinear"
+            or restore.input[0] not in self.graph.stored
+        ):
+            return None
+        scale, zero = self._scale(restore)
+        along = 0 if scale.size > 1 else None
+        return restored(self.array(restore.input[0]).astype(np.int64), scale, zero, along)
 
     def set_bias(self, weight: StoredWeight, bias: np.ndarray) -> None:
         """Store a bias (channels,) for the weight's node: 32-bit integers in steps of the product's scale.
@@ -193,9 +212,10 @@ class QdqModel:
             codes = np.rint(bias / np.maximum(scale.astype("f8"), 1e-30))
             codes = np.clip(codes, -(2**31) + 1, 2**31 - 1).astype(np.int32)
             restore = self.graph.maker.get(name)
-            if restore is None or restore.op_type != "DequantizeLinear":
+            users = [user for user in self.graph.nodes if name in user.input]
+            if restore is None or restore.op_type != "DequantizeLinear" or len(users) > 1:
                 # any name that is free: a float bias may have this one, and another user
-                made = f"{node.name}_corrected"
+                made = self.free_name(f"{node.name or node.output[0]}_corrected")
                 restore = helper.make_node(
                     "DequantizeLinear",
                     [f"{made}_quantized", f"{made}_scale"],
@@ -206,11 +226,12 @@ class QdqModel:
                 self.model.graph.node.insert(0, restore)
                 restore = self.model.graph.node[0]
                 self.graph.maker[made] = restore
+                self.graph.nodes.append(restore)
                 name = made
-            self.put(restore.input[0], codes)
-            self.put(restore.input[1], scale)
+            self.give([restore], 0, codes, "quantized")
+            self.give([restore], 1, scale, "scale")
             if len(restore.input) > 2 and restore.input[2]:
-                self.put(restore.input[2], np.zeros(scale.shape, np.int32))
+                self.give([restore], 2, np.zeros(scale.shape, np.int32), "zero_point")
         del node.input[2:]
         node.input.append(name)
 
@@ -220,12 +241,23 @@ class QdqModel:
                 entry.version = max(entry.version, INT4_OPSET)
         self.model.ir_version = max(self.model.ir_version, INT4_IR)
 
-    def _drop(self, name: str) -> None:
-        for tensor in self.model.graph.initializer:
-            if tensor.name == name:
-                self.model.graph.initializer.remove(tensor)
-                break
-        self.graph.stored.pop(name, None)
+
+def default_type(node: Any) -> type[np.integer]:
+    """Return the type of a QuantizeLinear's codes where it has no zero_point: what it says, or uint8."""
+    from onnx import helper
+
+    said = next((a.i for a in node.attribute if a.name == "output_dtype"), 0)
+    return helper.tensor_dtype_to_np_dtype(said).type if said else np.uint8
+
+
+def _onnx_type(kind: type[np.integer]) -> int:
+    from onnx import helper
+
+    return int(helper.np_dtype_to_tensor_dtype(np.dtype(kind)))
+
+
+def _names(node: Any) -> tuple[str, str]:
+    return node.input[1], node.input[2] if len(node.input) > 2 else ""
 
 
 def restored(codes: np.ndarray, scale: np.ndarray, zero_point: np.ndarray, axis: int | None) -> np.ndarray:

@@ -22,6 +22,7 @@ import numpy as np
 from qbench.quant.products import as_matrix, fact, windows
 from qbench.quant.qdq_graph import OnnxGraph
 
+NOTE = "saturation on x86 without VNNI"  # the name of the note in an artifact
 LEAST, GREATEST, CODES = -(2**15), 2**15 - 1, 255
 SAFE = GREATEST // CODES  # 128: weights of one sign that add up to no more never saturate
 TOGETHER = 4096  # pairs at a time, which bounds memory

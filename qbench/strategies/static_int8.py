@@ -14,7 +14,7 @@ from qbench.quant.observers import Grid, Histogram, Range, entropy, mse, percent
 from qbench.quant.onnx_layers import quietly, read_network
 from qbench.quant.qdq_layout import Layout, runner
 from qbench.quant.ranges import Run, extents, finite_or_raise, histograms
-from qbench.quant.saturation import layers_of, saturation
+from qbench.quant.saturation import NOTE, layers_of, saturation
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, takes_fp32
 
 if TYPE_CHECKING:
@@ -149,4 +149,4 @@ class StaticInt8(Strategy):
         found = saturation(layers, dict(runner(model, names)(examples)))
         count = len(next(iter(examples.values())))
         text = f"{found} on {count} calibration examples"
-        yield Note("saturation on x86 without VNNI", text, warns=found.share > 0)
+        yield Note(NOTE, text, warns=found.share > 0)

@@ -17,22 +17,33 @@ from qbench.run.protocol import StepRequest
 from qbench.strategies.base import STRATEGIES, Calibration
 from qbench.tasks.base import Examples, store
 
+# Which technique makes a strategy's source, where not any that it takes: all that it can change is in there.
+BEFORE = {
+    "requantize": ("nncf_int8", {"preset": "mixed"}),  # signed and unsigned activations, zero points beside 0
+    "to_ir": ("static_int8", {}),
+}
+
 
 @pytest.fixture(scope="session")
 def source_for(in_format, images, tmp_path_factory):
     """Return a function: what a strategy's route starts from, the float network or another one's product."""
+    made = {}
 
     def give(strategy, route, body="network"):
         source = in_format(route.takes, body)
         try:
             strategy.state(source.state)
         except DoesNotFit:
-            return after_another(strategy, route, body)
+            key = type(strategy), route, body
+            if key not in made:
+                made[key] = after_another(strategy, route, body)
+            return made[key]
         return source
 
     def after_another(strategy, route, body):
-        for name in STRATEGIES:
-            other = STRATEGIES[name]()
+        chosen = [BEFORE[name] for name in BEFORE if STRATEGIES[name] is type(strategy)]
+        for name, parameters in chosen or [(name, {}) for name in STRATEGIES]:
+            other = STRATEGIES[name](**parameters)
             for way in other.routes:
                 if (
                     way.gives == route.takes
