@@ -52,6 +52,7 @@ NO_ALTERNATIVE: set[tuple[str, str]] = set()
 TRY = {
     ("weight_only", "group_size"): 16,
     ("static_int8", "percentile"): 95.0,
+    ("number_format", "block_size"): 32,
 }
 # What must stand beside a field for it to matter, or for the small network (rows of 288) to take it.
 GROUPED = {"bits": 4, "group_size": 32}
@@ -61,6 +62,7 @@ BESIDE = {
     ("weight_only", "all_layers"): GROUPED,
     ("static_int8", "percentile"): {"observer": "percentile"},
     ("static_int8", "symmetric"): {"scheme": "s8s8"},
+    ("number_format", "block_size"): {"format": "nf4"},
 }
 
 
