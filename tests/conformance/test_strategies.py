@@ -53,6 +53,7 @@ TRY = {
     ("weight_only", "group_size"): 16,
     ("static_int8", "percentile"): 95.0,
     ("number_format", "block_size"): 32,
+    ("nncf_accuracy_control", "max_drop"): 0.2,
 }
 # What must stand beside a field for it to matter, or for the small network (rows of 288) to take it.
 GROUPED = {"bits": 4, "group_size": 32}
