@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = 300  # of the selection split, at most: each candidate network answers all of them
 RANKED_BY = 64  # of these, the ones that layers are ranked by, once for every layer
+TRIED = 40  # networks in turn, each with one more layer in float; then the drop is what it is, and told
 BATCH = 16  # examples at a time
 TIE = 1e-6  # what the outputs' distance from float, at most 1, is worth beside the share that is right
 SLACK = 2 * TIE  # of max_drop, for that and for rounding: 0.97 - 0.96 is a little more than 0.01
@@ -101,10 +102,12 @@ class NncfAccuracyControl(Strategy):
     def _quantized(self, model: Any, calibration: Calibration, chooser: Chooser) -> Any:
         batches = list(calibration.in_batches(1))
         with silent_nncf() as nncf:
-            how = asked(nncf, model, batches, smooth=False)  # smoothed, layers cannot be put back
+            # Not smoothed: nncf 3.4.0 gives a layer that it puts back its weight from before the smoothing,
+            # and leaves its input smoothed.
+            how = asked(nncf, model, batches, smooth=False)
             how["advanced_quantization_parameters"] = how.pop("advanced_parameters")
             restorer = nncf.AdvancedAccuracyRestorerParameters(
-                ranking_subset_size=RANKED_BY, num_ranking_workers=1
+                max_num_iterations=TRIED, ranking_subset_size=RANKED_BY, num_ranking_workers=1
             )
             return nncf.quantize_with_accuracy_control(
                 model,
