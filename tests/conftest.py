@@ -91,7 +91,12 @@ def live(body):
         nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, stride=2), nn.ReLU(),
         nn.Flatten(), nn.Linear(32 * 9, CLASSES),
     )  # fmt: skip
-    module = {"network": network, "nothing to quantize": nn.Sequential(nn.ReLU(), nn.Flatten())}[body]
+    bounded = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU6(), nn.Conv2d(8, 8, 3, groups=8), nn.ReLU(), nn.Conv2d(8, 8, 1),
+        nn.Flatten(), nn.Linear(8 * 16, CLASSES),
+    )  # fmt: skip
+    nothing = nn.Sequential(nn.ReLU(), nn.Flatten())
+    module = {"network": network, "bounded activations": bounded, "nothing to quantize": nothing}[body]
     inputs = (TensorSpec("images", "float32", (None, 3, SIDE, SIDE)),)
     outputs = (TensorSpec("scores", "float32", (None, CLASSES)),)
     return Artifact("torch", Float(), inputs, outputs, module=module.eval())

@@ -81,6 +81,7 @@ EXCEPTIONS = {
         "its engine fuses what it writes: it decides where to round",
     ),
     "quant/silent_nncf.py": ({"nncf"}, "two strategies silence it alike"),
+    "quant/nncf_network.py": ({"nncf"}, "two strategies tell it the same of a network"),
     "meters/rapl.py": ({"rapl"}, "a leaf: the operating system's own name for its energy counters"),
     "meters/nvml.py": ({"cuda", "nvidia"}, "a leaf: the driver that it reads"),
 }

@@ -28,7 +28,7 @@ def read_network(path: Path | None, covers: tuple[str, ...], technique: str) -> 
     """
     import onnx
 
-    model = _raised(opened(onnx.load(path or "")), technique)
+    model = raised(opened(onnx.load(path or "")), technique)
     _store_weights(model)
     stored = {tensor.name for tensor in model.graph.initializer}
     for value in [value for value in model.graph.input if value.name in stored]:
@@ -47,19 +47,23 @@ def read_network(path: Path | None, covers: tuple[str, ...], technique: str) -> 
     return model
 
 
-def _raised(model: Any, technique: str) -> Any:
-    """Return the model in an operator set that is new enough."""
+def raised(model: Any, technique: str, least: int = OPSET) -> Any:
+    """Return the model in an operator set that is new enough.
+
+    Raises:
+        DoesNotFit: the network cannot be raised to it.
+    """
     from onnx import version_converter
 
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), OPSET)
-    if opset >= OPSET:
+    if opset >= least:
         return model
     try:
-        return version_converter.convert_version(model, OPSET)
+        return version_converter.convert_version(model, least)
     except Exception as error:  # onnx raises its own ConvertError, RuntimeError and more
         raise DoesNotFit(
-            f"{technique} needs ONNX operator set {OPSET}; this network has {opset}, and: {error}",
-            fix=f"export it again with opset_version={OPSET} or newer",
+            f"{technique} needs ONNX operator set {least}; this network has {opset}, and: {error}",
+            fix=f"export it again with opset_version={least} or newer",
         ) from error
 
 

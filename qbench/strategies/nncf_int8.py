@@ -8,17 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from qbench.cases import Quantized, Scheme, State
 from qbench.errors import BadParameter, DoesNotFit
-from qbench.quant.fold import fold_batch_norm
-from qbench.quant.ir_graph import ir_weights, runtime, save_ir
-from qbench.quant.onnx_layers import read_network
-from qbench.quant.silent_nncf import kinds_of, silent_nncf
+from qbench.quant.ir_graph import save_ir
+from qbench.quant.nncf_network import asked, read_ir, read_onnx
+from qbench.quant.silent_nncf import silent_nncf
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, takes_fp32
 
 if TYPE_CHECKING:
     from qbench.formats.artifact import Artifact
-
-COVERS = ("Conv", "Gemm", "MatMul", "ConvTranspose")
-ATTENTION = ("ScaledDotProductAttention", "Attention", "MultiHeadAttention")
 
 
 @STRATEGIES.register("nncf_int8")
@@ -64,33 +60,19 @@ class NncfInt8(Strategy):
         return replace(artifact, path=on(artifact, calibration, folder), state=self.state(artifact.state))
 
     def _on_openvino(self, artifact: Artifact, calibration: Calibration, folder: Path) -> Path:
-        model = runtime().Core().read_model(str(artifact.path))
-        if not any(weight.multiplied for weight in ir_weights(artifact.path)):
-            raise DoesNotFit(
-                f"nncf_int8 covers convolutions and matrix products with a stored weight; this network has "
-                f"none of them (found: {kinds_of(model)})",
-                fix="leave nncf_int8 out for this network",
-            )
-        edges = [
-            (port.get_node().get_type_name(), operator.get_type_name())
-            for operator in model.get_ordered_ops()
-            for port in operator.input_values()
-        ]
+        model = read_ir(artifact.path, "nncf_int8")
         # Not smoothed: openvino 2026.4.1 then multiplies wrongly, the more so the larger the batch (a
         # transformer fell from 94 to 29 per cent; the same file with its integers simulated stayed at 94).
-        return save_ir(self._quantized(model, calibration, attends(edges), smooth=False), folder)
+        return save_ir(self._quantized(model, calibration, smooth=False), folder)
 
     def _on_onnx(self, artifact: Artifact, calibration: Calibration, folder: Path) -> Path:
         import onnx
 
-        network = read_network(artifact.path, COVERS, "nncf_int8")
-        fold_batch_norm(network)  # as engines do: else its ranges are those of what nobody computes
-        made = {name: node.op_type for node in network.graph.node for name in node.output}
-        edges = [(made.get(name, ""), node.op_type) for node in network.graph.node for name in node.input]
+        network = read_onnx(artifact.path, "nncf_int8")
         path = folder / "model.onnx"
         smooth = self.fast_bias_correction  # together with the other correction nncf writes a value twice
         try:
-            quantized = self._quantized(network, calibration, attends(edges), smooth=smooth)
+            quantized = self._quantized(network, calibration, smooth=smooth)
         except RuntimeError as error:
             if self.fast_bias_correction:
                 raise
@@ -101,23 +83,13 @@ class NncfInt8(Strategy):
         onnx.save(quantized, path)
         return path
 
-    def _quantized(self, model: Any, calibration: Calibration, transformer: bool, *, smooth: bool) -> Any:
+    def _quantized(self, model: Any, calibration: Calibration, *, smooth: bool) -> Any:
         batches = list(calibration.in_batches(1))
         with silent_nncf() as nncf:
-            alphas = nncf.AdvancedSmoothQuantParameters()
-            if not smooth:
-                alphas.convolution = alphas.matmul = -1
             return nncf.quantize(
                 model,
                 nncf.Dataset(batches),
                 preset=nncf.QuantizationPreset(self.preset),
-                subset_size=len(batches),
                 fast_bias_correction=self.fast_bias_correction,
-                model_type=nncf.ModelType.TRANSFORMER if transformer else None,
-                advanced_parameters=nncf.AdvancedQuantizationParameters(smooth_quant_alphas=alphas),
+                **asked(nncf, model, batches, smooth=smooth),
             )
-
-
-def attends(edges: list[tuple[str, str]]) -> bool:
-    """Tell whether a network has attention, from its edges (operator that gives, operator that takes)."""
-    return any(giver in ATTENTION or (giver, taker) == ("Softmax", "MatMul") for giver, taker in edges)

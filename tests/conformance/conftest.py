@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from qbench.cases import ArtifactSpec, Case, Choice, DataSpec, Deployment, Float, Hop, Scenario, Step, key
@@ -14,7 +15,7 @@ from qbench.formats.edges import EDGES
 from qbench.formats.proof import covered
 from qbench.formats.reference import reference_inputs, write_reference
 from qbench.run.protocol import StepRequest
-from qbench.strategies.base import STRATEGIES, Calibration
+from qbench.strategies.base import STRATEGIES, Calibration, Selection, Training
 from qbench.tasks.base import Examples, store
 
 # Which technique makes a strategy's source, where not any that it takes: all that it can change is in there.
@@ -22,6 +23,7 @@ BEFORE = {
     "requantize": ("nncf_int8", {"preset": "mixed"}),  # signed and unsigned activations, zero points beside 0
     "to_ir": ("static_int8", {}),
 }
+CLASSES = 10
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +68,12 @@ def accepts(strategy, state):
 
 
 def calibration(images):
-    return Calibration("images of the tests", {"images": images})
+    """Return data of every kind that a strategy may need; labels are arbitrary and the same every time."""
+    labels = np.arange(len(images)) % CLASSES
+    training = Training("images of the tests", len(images), lambda rows, _: {"images": images[rows]}, labels)
+    chosen = np.random.default_rng(1).standard_normal((300, *images.shape[1:])).astype("f4")
+    selection = Selection("more images of the tests", {"images": chosen})
+    return Calibration("images of the tests", {"images": images}, training=training, selection=selection)
 
 
 @pytest.fixture(scope="session")

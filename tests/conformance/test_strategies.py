@@ -57,6 +57,8 @@ TRY = {
     ("ptq", "group_size"): 9,
     # all but "arm": for a file whose weights have no zero points it is "s8s8" (see its own tests)
     ("requantize", "to"): ("u8s8", "symmetric", "per_tensor", "power_of_two", "int4"),
+    ("number_format", "block_size"): 32,
+    ("nncf_accuracy_control", "max_drop"): 0.2,
 }
 # What must stand beside a field for it to matter, or for the small network (rows of 288) to take it.
 GROUPED = {"bits": 4, "group_size": 32}
@@ -69,7 +71,10 @@ BESIDE = {
     ("ptq", "percentile"): {"observer": "percentile"},
     ("ptq", "group_size"): {"granularity": "per_group", "group_size": 3},
     ("ptq", "keep_ends"): {"weight_bits": 4},
+    ("number_format", "block_size"): {"format": "nf4"},
 }
+# The network that a field matters on, where it says nothing to the usual one.
+BODY = {("equalize", "relu6"): "bounded activations"}
 
 
 def fingerprint(artifact):
@@ -143,10 +148,11 @@ def test_every_parameter_changes_the_product(name, route, field, product_of):
         return
     assert (name, field) not in NO_ALTERNATIVE
     kind, beside = STRATEGIES[name], BESIDE.get((name, field), {})
-    usual = fingerprint(product_of(kind(**beside), route))
+    body = BODY.get((name, field), "network")
+    usual = fingerprint(product_of(kind(**beside), route, body))
     for value in values:
         changed = kind(**(beside | {field: value}))
-        assert fingerprint(product_of(changed, route)) != usual, f"{field}={value!r}"
+        assert fingerprint(product_of(changed, route, body)) != usual, f"{field}={value!r}"
 
 
 def alternatives(name, field):

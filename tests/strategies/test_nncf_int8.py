@@ -12,9 +12,9 @@ from qbench.errors import BadParameter, DoesNotFit
 from qbench.formats.artifact import Artifact, TensorSpec
 from qbench.formats.edges import named
 from qbench.models.base import MODELS
+from qbench.quant.nncf_network import attends
 from qbench.quant.silent_nncf import silent_nncf
 from qbench.strategies.base import STRATEGIES, Calibration
-from qbench.strategies.nncf_int8 import attends
 
 FORMATS = {"openvino": "openvino", "onnx": "onnxruntime"}
 
