@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from math import cos, isfinite, pi
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,6 +119,11 @@ def learn(
         _save(checkpoint, student, optimizer, done, time.perf_counter() - begun, first_loss)
     checkpoint.unlink(missing_ok=True)  # the file made of it is kept, by the content of what made it
     return Learned(done, loss, first_loss, time.perf_counter() - begun, out_of_time)
+
+
+def checkpoint_key(*parts: Any) -> str:
+    """Return a name for a run's checkpoint that changes with every one of these."""
+    return sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def distance(answers: Tensor, wanted: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ is learned is what is deployed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -93,10 +93,3 @@ def _scales(ptq: Ptq, product: Product, found: Rounding) -> Scales:
         weights[node.name] = np.broadcast_to(scale.reshape(-1, 1), (rows if scale.size > 1 else 1, 1)).copy()
     activations = {a.tensor: float(found.scale(a.tensor)) for a in model.activations}
     return Scales(weights, activations)
-
-
-def checkpoint_key(*parts: Any) -> str:
-    """Return a name for a run's checkpoint that changes with every one of these."""
-    import hashlib
-
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

@@ -1,0 +1,142 @@
+"""Quantization-aware training: the weights learn to live with their rounding, and end in a deployed file."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from qbench.cases import FakeQuant, Quantized, Scheme, State
+from qbench.errors import BadParameter, DoesNotFit
+from qbench.quant.affine import WeightGrid
+from qbench.quant.learning import Schedule, checkpoint_key
+from qbench.quant.onnx_layers import quietly, read_network
+from qbench.quant.ptq import STORED, Ptq, Recipe
+from qbench.quant.qat import trained
+from qbench.quant.ranges import finite_or_raise
+from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, takes_fp32
+
+if TYPE_CHECKING:
+    from qbench.formats.artifact import Artifact
+
+COVERS = ("Conv", "Gemm", "MatMul", "ConvTranspose")
+BATCH = 32  # calibration examples at a time: bounds memory
+CHOICES: dict[str, tuple[str | int, ...]] = {
+    "weight_bits": (8, 4, 3, 2),
+    "activation_bits": (8, 4),
+    "gradients": ("float", "int8"),
+}
+
+
+@STRATEGIES.register("qat")
+@dataclass(frozen=True, slots=True)
+class QuantizationAwareTraining(Strategy):
+    """Train with every weight and activation rounded where the file rounds it.
+
+    It begins at the post-training result, learns from the answers of the float network on training examples
+    (no labels are asked for), and ends in the same file with better integers: deployed for weights of 8 or 4
+    bits beside activations of 8, simulated otherwise. A run that was killed goes on after its last epoch.
+
+    learned_steps: scales are learned with the weights (LSQ).
+    gradients: int8 rounds them stochastically on their way back, as low-precision training would; in float
+    arithmetic, so it costs time here and shows what such training is worth.
+    minutes: no further epoch is begun when it would end later; 0: no limit. A faster machine gets further.
+    keep_ends: the first and the last layer stay in 8 bits.
+    """
+
+    about: ClassVar[str] = "quantization-aware training that ends in a deployed file"
+    source: ClassVar[str] = (
+        "Jacob et al. 2018, arXiv:1712.05877, section 3; LSQ: arXiv:1902.08153; int8 gradients: arXiv:1805.11046"
+    )
+    routes: ClassVar[tuple[Route, ...]] = (
+        Route("onnx", "onnx", "torch onnxruntime-gpu onnxruntime onnx numpy"),
+    )
+    needs_calibration: ClassVar[bool] = True
+    needs_training: ClassVar[bool] = True
+
+    weight_bits: Literal[8, 4, 3, 2] = 8
+    activation_bits: Literal[8, 4] = 8
+    learned_steps: bool = False
+    gradients: Literal["float", "int8"] = "float"
+    epochs: int = 2
+    batch: int = 64
+    learning_rate: float = 5e-4
+    seed: int = 0
+    minutes: float = 0.0
+    keep_ends: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        for name, known in CHOICES.items():
+            value = getattr(self, name)
+            if value not in known:
+                words = " or ".join(repr(word).replace("'", '"') for word in known)
+                raise BadParameter(f"qat has no {name} {value!r}", fix=f"write {name} = {words}")
+        for name, least in (("epochs", 1), ("batch", 1), ("seed", 0), ("minutes", 0)):
+            if getattr(self, name) < least:
+                raise BadParameter(
+                    f"qat: {name} = {getattr(self, name)} is below {least}",
+                    fix="write epochs = 2, batch = 64, seed = 0",
+                )
+        if not 0 < self.learning_rate <= 1:
+            raise BadParameter(
+                f"qat: learning_rate = {self.learning_rate:g} is not above 0 and at most 1",
+                fix="write learning_rate = 0.0005",
+            )
+
+    @property
+    def deployed(self) -> bool:
+        """Tell whether a file's types and an engine's kernels can hold what is asked for."""
+        return self.weight_bits in STORED and self.activation_bits == 8
+
+    def state(self, before: State) -> State:
+        """Return the bits asked for, deployed or simulated; see Strategy.state."""
+        takes_fp32("qat", before)
+        scheme = Scheme(self.weight_bits, self.activation_bits, "per_channel")
+        return Quantized(scheme) if self.deployed else FakeQuant(scheme)
+
+    def apply(self, artifact: Artifact, calibration: Calibration, folder: Path) -> Artifact:
+        """Train and write the file; see Strategy.apply.
+
+        Raises:
+            DoesNotFit: also where there is nothing to learn from, or an operator that training does not know.
+            Diverged: the loss left the numbers, or came to many times what it was.
+        """
+        import onnx
+
+        from qbench.formats.artifact import Note
+
+        training = calibration.training
+        if training is None or not training.count:
+            raise DoesNotFit(
+                "qat learns from training examples, and there are none", fix="take ptq, which needs none"
+            )
+        with quietly():
+            network = read_network(artifact.path, COVERS, "qat")
+            finite_or_raise(calibration.inputs, "qat")
+            ptq = Ptq(network, lambda: calibration.in_batches(BATCH), "qat")
+            recipe = Recipe(
+                WeightGrid(self.weight_bits, observer="mse"), self.activation_bits, keep_ends=self.keep_ends
+            )
+            source = sha256(ptq.network.SerializeToString(deterministic=True)).hexdigest()
+            product, told = trained(
+                ptq,
+                recipe,
+                training.take,
+                training.count,
+                Schedule(
+                    self.epochs,
+                    self.learning_rate,
+                    calibration.fixed_batch or self.batch,
+                    self.seed,
+                    self.minutes,
+                ),
+                key=checkpoint_key(astuple(self), source, training.data_id, calibration.data_id),
+                learned_steps=self.learned_steps,
+                coarse=self.gradients == "int8",
+            )
+        path = folder / "model.onnx"
+        onnx.save(product.model if self.deployed else product.simulated(), path)
+        note = Note("training", str(told), warns=False)
+        return replace(artifact, path=path, state=self.state(artifact.state), notes=(*artifact.notes, note))
