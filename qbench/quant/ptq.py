@@ -156,13 +156,11 @@ class Ptq:
         A Clip or Relu before them may have left the graph, because the codes end where it did.
         """
         for activation in model.activations:
-            scale = scales.activations.get(activation.tensor)
-            if scale is not None:
-                seen = self._seen[activation.tensor]
+            scale, seen = scales.activations.get(activation.tensor), self._seen.get(activation.tensor)
+            if scale is not None and seen is not None:  # a rounded output of the network is not trained
                 widest, _ = activation_scale(seen.low, seen.high, min(recipe.activation_bits, 16))
-                model.set_activation(
-                    activation, min(scale, widest), int(activation.zero_point.reshape(-1)[0])
-                )
+                zero = int(activation.zero_point.reshape(-1)[0])
+                model.set_activation(activation, min(scale, widest), zero)
 
     @staticmethod
     def ends(model: QdqModel) -> set[str]:

@@ -47,7 +47,7 @@ class QuantizationAwareTraining(Strategy):
 
     about: ClassVar[str] = "quantization-aware training that ends in a deployed file"
     source: ClassVar[str] = (
-        "Jacob et al. 2018, arXiv:1712.05877, section 3; LSQ: arXiv:1902.08153; int8 gradients: arXiv:1805.11046"
+        "Jacob et al. 2018, arXiv:1712.05877; LSQ: arXiv:1902.08153; int8 gradients: arXiv:1805.11046"
     )
     routes: ClassVar[tuple[Route, ...]] = (
         Route("onnx", "onnx", "torch onnxruntime-gpu onnxruntime onnx numpy"),
@@ -116,22 +116,15 @@ class QuantizationAwareTraining(Strategy):
             network = read_network(artifact.path, COVERS, "qat")
             finite_or_raise(calibration.inputs, "qat")
             ptq = Ptq(network, lambda: calibration.in_batches(BATCH), "qat")
-            recipe = Recipe(
-                WeightGrid(self.weight_bits, observer="mse"), self.activation_bits, keep_ends=self.keep_ends
-            )
+            grid = WeightGrid(self.weight_bits, observer="mse")
+            recipe = Recipe(grid, self.activation_bits, keep_ends=self.keep_ends)
             source = sha256(ptq.network.SerializeToString(deterministic=True)).hexdigest()
             product, told = trained(
                 ptq,
                 recipe,
                 training.take,
                 training.count,
-                Schedule(
-                    self.epochs,
-                    self.learning_rate,
-                    calibration.fixed_batch or self.batch,
-                    self.seed,
-                    self.minutes,
-                ),
+                self._schedule(calibration.fixed_batch),
                 key=checkpoint_key(astuple(self), source, training.data_id, calibration.data_id),
                 learned_steps=self.learned_steps,
                 coarse=self.gradients == "int8",
@@ -140,3 +133,6 @@ class QuantizationAwareTraining(Strategy):
         onnx.save(product.model if self.deployed else product.simulated(), path)
         note = Note("training", str(told), warns=False)
         return replace(artifact, path=path, state=self.state(artifact.state), notes=(*artifact.notes, note))
+
+    def _schedule(self, fixed_batch: int | None) -> Schedule:
+        return Schedule(self.epochs, self.learning_rate, fixed_batch or self.batch, self.seed, self.minutes)
