@@ -76,6 +76,7 @@ EXCEPTIONS = {
         "what a quantized file says itself, with simulated integers",
     ),
     "quant/ir_graph.py": ({"openvino"}, "the format's only reader"),
+    "quant/layer_times.py": ({"onnxruntime"}, "its profiler is asked what each layer takes"),
     "quant/qdq_layout.py": (
         {"onnxruntime"},
         "its engine fuses what it writes: it decides where to round",

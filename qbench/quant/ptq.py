@@ -86,6 +86,12 @@ class Ptq:
         other._seen = self._seen
         return other
 
+    def looking_at(self, batches: Callable[[], Iterable[Batch]]) -> Ptq:
+        """Return the same network and ranges with other examples to compare answers on."""
+        other = Ptq(_copy(self.network), batches, self.technique)
+        other._seen = self._seen
+        return other
+
     def quantized(self, recipe: Recipe, scales: Scales | None = None) -> Product:
         """Return the network in the recipe's integers, with the scales that are given.
 

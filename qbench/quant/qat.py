@@ -91,5 +91,5 @@ def _scales(ptq: Ptq, product: Product, found: Rounding) -> Scales:
         scale = found.scale(node.input[weight.position]).detach().numpy()
         rows = len(as_matrix(node, array))
         weights[node.name] = np.broadcast_to(scale.reshape(-1, 1), (rows if scale.size > 1 else 1, 1)).copy()
-    activations = {a.tensor: float(found.scale(a.tensor)) for a in model.activations}
+    activations = {a.tensor: float(found.scale(a.tensor).detach()) for a in model.activations}
     return Scales(weights, activations)

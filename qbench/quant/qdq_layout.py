@@ -86,8 +86,8 @@ class Layout:
             self.reduce_range,
             *self._types(),
             TensorsData(CalibrationMethod.MinMax, told),
-            list(self.kept),
             [],
+            list(self.kept),
             sorted({*QDQRegistry, *QLinearOpsRegistry} - IN_FLOAT),
             {"ActivationSymmetric": self.symmetric},
         )
