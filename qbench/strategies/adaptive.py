@@ -178,7 +178,7 @@ class _Chooser:
         if best is None:
             told = "; ".join(self.tried)
             raise DoesNotFit(
-                f"adaptive: no network of {len(self.tried)} lost {100 * self.wanted.limit:g} points or less ({told})",
+                f"adaptive: no network lost {100 * self.wanted.limit:g} points or less ({told})",
                 fix="allow more to be lost, or train: qat",
             )
         return best
