@@ -16,6 +16,7 @@ Split = Literal["train", "calibration", "selection", "test"]
 SGEMM, COPY = "sgemm-384-one-thread", "copy-128-MiB-all-threads"  # the fixed kernels
 AGAIN = "fp32 again"  # the technique's name of a float file that is measured against itself
 BUILD = ", build "  # the same: compiled once more, from the same program
+SIMULATED = ", simulated"  # the same: its integers simulated in float
 SEED = ", calibration seed "  # in a technique's name: scored with further calibration data
 
 
@@ -181,6 +182,7 @@ class Case:
     deployment: Deployment
     evaluation: DataSpec
     scenario: Scenario
+    against: str = ""  # a technique of the same place that this one is held against, besides fp32
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qbench.cases import ArtifactSpec, Case, DataSpec, Step
+from qbench.folders import tell, told
 from qbench.records import Outcome
 from qbench.show import minutes
 
@@ -24,6 +25,7 @@ PHASES = {
     "deploy": "loading",
     "energy": "measuring energy",
 }
+LONG = ("prepare", "explain")  # steps that say how far they are
 WEIGHTS = {
     "anchor": 0.4,
     "prepare": 3.0,
@@ -38,7 +40,7 @@ WEIGHTS = {
 class Progress:
     """Tells a terminal how a run goes; a log gets a line a phase instead of a bar."""
 
-    def __init__(self, told: Console, plan: Plan) -> None:
+    def __init__(self, console: Console, plan: Plan) -> None:
         """Show nothing yet."""
         from rich.progress import (
             BarColumn,
@@ -47,20 +49,20 @@ class Progress:
         )
         from rich.progress import Progress as Bar
 
-        self._told, self._profile, self._phase = told, plan.profile, ""
+        self._told, self._profile, self._phase = console, plan.profile, ""
         self.bar = Bar(
-            TextColumn("{task.description}", markup=False),
+            _description()("{task.description}", markup=False),
             BarColumn(bar_width=10),
             TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("about"),
             TimeRemainingColumn(compact=True, elapsed_when_finished=False),
             TextColumn("left"),
-            console=told,
+            console=console,
             transient=True,
             refresh_per_second=2,  # every refresh takes a core from what is timed
-            disable=not told.is_terminal,
+            disable=not console.is_terminal,
         )
-        self._task = self.bar.add_task("starting", total=None)
+        self._task = self.bar.add_task("starting", total=None, long=False)
 
     def planned(self, steps: list[Step]) -> None:
         """Set the bar's length: steps weighed by about how long they take."""
@@ -72,7 +74,10 @@ class Progress:
         if phase != self._phase and not self._told.is_terminal:
             self._told.print(phase, highlight=False)
         self._phase = phase
-        self.bar.update(self._task, description=f"{phase:<20} {_what(step):<26.26}")
+        long = step.kind in LONG
+        if long:
+            tell("")
+        self.bar.update(self._task, description=f"{phase:<20} {_what(step):<26.26}", long=long)
 
     def ended(self, step: Step, outcome: Outcome) -> None:
         """Move the bar; say at once what failed."""
@@ -89,6 +94,21 @@ class Progress:
         return 8.0 if step.kind == "score" and emulated else WEIGHTS.get(step.kind, 0.0)
 
 
+def _description() -> Any:
+    """Return the column that names the step; of a long one, what it says of itself."""
+    from rich.progress import Task, TextColumn
+    from rich.text import Text
+
+    class Description(TextColumn):
+        """`preparing            training: 40%, loss 0.12`."""
+
+        def render(self, task: Task) -> Text:
+            said = told() if task.fields["long"] else ""
+            return Text(f"{task.description[:20]} {said:<26.26}") if said else super().render(task)
+
+    return Description
+
+
 def _what(step: Step) -> str:
     """Return what a step is about, short."""
     subject = step.subject
@@ -100,13 +120,13 @@ def _what(step: Step) -> str:
 
 
 @contextmanager
-def progress(plan: Plan, told: Console) -> Iterator[Progress]:
+def progress(plan: Plan, console: Console) -> Iterator[Progress]:
     """Show a run's progress while it lasts."""
-    told.print(
+    console.print(
         f"[bold]{plan.suite.name}[/], profile {plan.profile.name}: {len(plan.cells)} cells, "
         f"{len(plan.skips)} skipped, about {minutes(plan.estimate_s)}",
         highlight=False,
     )
-    shown = Progress(told, plan)
+    shown = Progress(console, plan)
     with shown.bar:
         yield shown

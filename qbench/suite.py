@@ -8,7 +8,7 @@ from itertools import product
 from math import isfinite
 from typing import Any, Literal
 
-from qbench.cases import Choice, Param
+from qbench.cases import SIMULATED, Choice, Param
 from qbench.errors import BadSuite
 from qbench.registry import did_you_mean
 from qbench.toml_file import find_file, read_toml
@@ -46,6 +46,8 @@ class SuiteTechnique:
     models: list[str] = field(default_factory=list)  # only these; empty: all
     backends: list[str] = field(default_factory=list)  # only these; empty: all of the suite
     priority: int = 1
+    against: str = ""  # a technique that it is held against, besides fp32: its accuracy, pair by pair
+    simulated: bool = False  # True: its integers are also simulated in float, and the two compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,7 @@ class Technique:
     models: tuple[str, ...] = ()
     backends: tuple[str, ...] = ()
     priority: int = 1
+    against: str = ""
 
 
 def load_suite(name: str) -> Suite:
@@ -141,6 +144,12 @@ def load_suite(name: str) -> Suite:
     _no_double(suite, "calibration.seeds", [str(seed) for seed in suite.calibration.seeds])
     _no_double(suite, "scenario", [_told(scenario) for scenario in suite.scenario])
     _check_scenarios(suite, [technique.name for technique in techniques])
+    for technique in techniques:
+        if technique.against and technique.against not in {other.name for other in techniques}:
+            raise BadSuite(
+                f"{path}: technique {technique.name!r}: against = {technique.against!r} names no technique",
+                fix=did_you_mean(technique.against, [other.name for other in techniques]),
+            )
     _check_expectations(suite, [technique.name for technique in techniques])
     return suite
 
@@ -274,17 +283,22 @@ def expanded(suite: Suite) -> list[Technique]:
             )
             label = ", ".join(f"{name}={value}" for (_, name), value in swept.items())
             name = f"{technique.name} ({label})" if label else technique.name
-            techniques.append(
-                Technique(
-                    name,
-                    technique.role,
-                    chain,
-                    technique.timed,
-                    tuple(technique.models),
-                    tuple(technique.backends),
-                    technique.priority,
-                )
+            one = Technique(
+                name,
+                technique.role,
+                chain,
+                technique.timed,
+                tuple(technique.models),
+                tuple(technique.backends),
+                technique.priority,
+                technique.against,
             )
+            techniques.append(one)
+            if technique.simulated:
+                twin = (*chain, Choice("simulate"))
+                techniques.append(
+                    replace(one, name=f"{name}{SIMULATED}", chain=twin, timed=False, against=name)
+                )
     return techniques
 
 

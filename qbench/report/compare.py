@@ -52,8 +52,8 @@ def compared_figures(
     """Return the figures against fp32 on the same engine, the judgement on accuracy, every round's ratio."""
     figures = dict(own_ratio("size_ratio", "file_size", own, base_own))
     figures |= own_ratio("memory_ratio", "peak_memory", own, base_own)
-    answers, judgement = _answers(entry, base)
-    figures |= answers
+    told, judgement = answers(entry, base)
+    figures |= told
     figures |= own_ratio("instructions_ratio", "instructions", own, base_own)
     speed, ratios = against_fp32(entry, base)
     figures |= speed
@@ -87,19 +87,20 @@ def _scored(entry: Joined) -> bool:
     return entry.score is not None and isinstance(entry.score.record.outcome, Measured)
 
 
-def _answers(entry: Joined, base: Joined) -> tuple[dict[str, Value], Judgement]:
+def answers(entry: Joined, base: Joined, what: str = "fp32") -> tuple[dict[str, Value], Judgement]:
+    """Return how the answers of two cells differ, example by example; `what` names the second one."""
     absent = Absent(why_missing(entry))
     figures: dict[str, Value] = dict.fromkeys(
         ("accuracy_difference", "detectable", "p_value", "flips", "agreement"), absent
     )
     if not (_scored(entry) and _scored(base)):
-        reason = f"fp32 has no score: {why_missing(base)}" if _scored(entry) else why_missing(entry)
+        reason = f"{what} has no score: {why_missing(base)}" if _scored(entry) else why_missing(entry)
         return dict.fromkeys(figures, Absent(reason)), Judgement("incomparable", reason)
     unlike = _same_data(entry, base)
     if unlike:
         return dict.fromkeys(figures, Absent(unlike)), Judgement("incomparable", unlike)
     judgement = Judgement("unjudged", "nothing tells how its answers differ from fp32")
-    same = _both(entry, base, "prediction")
+    same = _both(entry, base, "prediction", what)
     if isinstance(same, Absent):
         figures["agreement"] = same
     else:
@@ -109,7 +110,7 @@ def _answers(entry: Joined, base: Joined) -> tuple[dict[str, Value], Judgement]:
         interval = share_interval(round(share * n), n)
         figures["agreement"] = figure(share, "share", n, "examples", (base_line, own_line), interval)
         judgement = _judged_without_labels(share, interval, second.samples)
-    pair = _both(entry, base, "correct")
+    pair = _both(entry, base, "correct", what)
     if isinstance(pair, Absent):
         for name in ("accuracy_difference", "detectable", "p_value", "flips"):
             figures[name] = pair
@@ -121,16 +122,16 @@ def _answers(entry: Joined, base: Joined) -> tuple[dict[str, Value], Judgement]:
 
 
 def _both(
-    entry: Joined, base: Joined, metric: str
+    entry: Joined, base: Joined, metric: str, what: str
 ) -> tuple[tuple[Measurement, int], tuple[Measurement, int]] | Absent:
     first, second = sought(entry.score, metric, ""), sought(base.score, metric, "")
     if isinstance(first, Absent):
         return first
     if isinstance(second, Absent):
-        return Absent(f"fp32 has none: {second.reason}")
+        return Absent(f"{what} has none: {second.reason}")
     if len(first[0].samples) != len(second[0].samples):
         return Absent(
-            f"{len(first[0].samples)} examples cannot be paired with fp32's {len(second[0].samples)}"
+            f"{len(first[0].samples)} examples cannot be paired with {what}'s {len(second[0].samples)}"
         )
     return first, second
 

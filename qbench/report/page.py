@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from qbench.errors import CannotWrite
+from qbench.report.beside import beside_table
 from qbench.report.cell import Cell
 from qbench.report.compare import LIMIT
 from qbench.report.details import (
@@ -82,6 +83,7 @@ def html(run: Run, cells: Sequence[Cell], href: str, sites: Sequence[Site]) -> s
         sites=sites,
         hues=HUES,
         seeds=seeds_table(cells),
+        beside=beside_table(run),
         matrices=[(matrix_table(group), speed_bars(group)) for group in groups],
         details=[(cell, detail_table(cell), rounds_table(cell), evidence_table(cell)) for cell in cells],
         outside=outside_tables(run, cells),
@@ -122,6 +124,8 @@ def report_markdown(run: Run, cells: Sequence[Cell], sites: Sequence[Site]) -> s
     parts += ["## Matrix", "", *tables(*(matrix_table(group) for group in grouped(cells))), MARKS_MEAN, ""]
     seeds = seeds_table(cells)
     parts += tables(seeds) if seeds.rows else []
+    beside = beside_table(run)
+    parts += tables(beside) if beside.rows else []
     parts += ["## Skipped, failed, withheld", "", *tables(*outside_tables(run, cells))]
     parts += ["## Environment", "", *tables(environment_table(run.session), anchor_table(run))]
     parts += ["## How it was measured", "", *(f"- {escaped(words)}" for words in method(run, cells)), ""]

@@ -63,7 +63,7 @@ class Matrix:
                 self.left_out += 1
                 continue
             first = seed == self.suite.calibration.seeds[0]
-            variant = technique if first else replace(technique, name=f"{technique.name}{SEED}{seed}")
+            variant = technique if first else _seeded(technique, seed)
             case, reason = self._case(wanted.use, model, task, variant, backend, target, seed, scenario)
             if reason:  # the same for every batch and seed: said once
                 self.skips.append(Skip(case, reason))
@@ -168,7 +168,9 @@ class Matrix:
             scenario.isa if scenario else "",
         )
         kind = Scenario(scenario.name, scenario.batch) if scenario else Scenario("scored")
-        case = Case(self.suite.name, technique.name, technique.role, placed, evaluation, kind)
+        case = Case(
+            self.suite.name, technique.name, technique.role, placed, evaluation, kind, technique.against
+        )
         return case, (probe.absent or self._no_data.get(task) or reason or engine.refuses(spec.state, probe))
 
     def _threads(self, scenario: SuiteScenario | None, target: Target) -> int:
@@ -216,6 +218,12 @@ class Matrix:
                 self._sizes[task] = ({}, "")
         sizes, recipe = self._sizes[task]
         return DataSpec(task, split, min(wanted, sizes.get(split, wanted)), seed, recipe)  # type: ignore[arg-type]
+
+
+def _seeded(technique: Technique, seed: int) -> Technique:
+    """Return a technique's variant with other calibration data; it is held against that of the same data."""
+    against = f"{technique.against}{SEED}{seed}" if technique.against else ""
+    return replace(technique, name=f"{technique.name}{SEED}{seed}", against=against)
 
 
 def _compiles(hop: Hop) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from qbench.cases import ArtifactSpec, Hop
+from qbench.cases import ArtifactSpec, FakeQuant, Hop
 from qbench.errors import DoesNotFit
 from qbench.formats import cache
 from qbench.formats.artifact import (
@@ -56,14 +56,14 @@ def prepare(request: StepRequest, trace: Trace) -> Measured:
     folder = cache.folder_of(spec)
     artifact = load(folder)
     proof = prove(artifact)
+    sizes = _sizes(artifact, folder)
     trace.measurements = [
-        Measurement("file_size", (file_size_bytes(folder),)),
-        Measurement("compressed_size", (compressed_size_bytes(folder),)),
+        *(found for found in sizes if isinstance(found, Measurement)),
         Measurement("prepare_time", (sum(step.wall_s for step in artifact.lineage),)),
         *_cost_of_quantizing(artifact),
         *proof.measurements,
     ]
-    withheld = proof.withheld
+    withheld = (*proof.withheld, *(found for found in sizes if isinstance(found, Withheld)))
     peak = max((step.peak_memory_bytes for step in artifact.lineage), default=0)
     if peak:
         trace.measurements.append(Measurement("prepare_memory", (peak,)))
@@ -96,6 +96,20 @@ def saturates(notes: tuple[Note, ...], here: Machine) -> tuple[Verdict, ...]:
         return ()
     fix = "write reduce_range = true, or take a processor that has such instructions"
     return tuple(Verdict("saturates", f"{note.what}: {note.found}; {fix}") for note in notes if note.warns)
+
+
+def _sizes(artifact: Artifact, folder: Path) -> list[Measurement | Withheld]:
+    """Return the file's sizes; a simulated one's say nothing of what a device would store."""
+    if isinstance(artifact.state, FakeQuant):
+        reason = (
+            "simulated: the file holds floats, and no device stores its "
+            f"{artifact.state.scheme.weight_bits}-bit weights like that"
+        )
+        return [Withheld(name, reason) for name in ("file_size", "compressed_size")]
+    return [
+        Measurement("file_size", (file_size_bytes(folder),)),
+        Measurement("compressed_size", (compressed_size_bytes(folder),)),
+    ]
 
 
 def _cost_of_quantizing(artifact: Artifact) -> list[Measurement]:
