@@ -184,6 +184,15 @@ class Case:
     scenario: Scenario
     against: str = ""  # a technique of the same place that this one is held against, besides fp32
 
+    @property
+    def variant_of(self) -> str | None:
+        """Return the technique that this is another seed or build of, or None."""
+        for mark in (BUILD, SEED):
+            base, found, _ = self.technique.partition(mark)
+            if found:
+                return base
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
@@ -201,8 +210,19 @@ class Hardware:
     title: str
 
 
-Subject = DataSpec | ArtifactSpec | Case | Anchor | Hardware
-StepKind = Literal["plan", "data", "prepare", "score", "deploy", "time", "anchor", "count", "energy"]
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A quantized network whose loss is traced to its layers, on examples to choose by."""
+
+    technique: str
+    artifact: ArtifactSpec
+    selection: DataSpec
+
+
+Subject = DataSpec | ArtifactSpec | Case | Anchor | Hardware | Explained
+StepKind = Literal[
+    "plan", "data", "prepare", "score", "explain", "deploy", "time", "anchor", "count", "energy"
+]
 
 
 @dataclass(frozen=True, slots=True)

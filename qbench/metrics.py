@@ -57,6 +57,18 @@ CATALOGUE = {
         Metric("covered_float", "B", "neither", "Bytes that the same weights took in 32-bit float."),
         Metric("model_float", "B", "neither", "Bytes that all weights of the network took in 32-bit float."),
         Metric("covered_macs", "1", "higher", "Multiply-accumulates of one inference over covered weights."),
+        Metric(
+            "layer_snr",
+            "dB",
+            "higher",
+            "Layer by layer: the output's power in float over that of its error in the quantized network.",
+        ),
+        Metric(
+            "layer_recovered",
+            "1",
+            "neither",
+            "Layer by layer: share of selection examples that are right again when it alone stays in float.",
+        ),
         Metric("model_macs", "1", "neither", "Multiply-accumulates of one inference, all layers."),
         Metric(
             "moved_activations",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from qbench.cases import ArtifactSpec, Case, DataSpec, Step
+from qbench.cases import ArtifactSpec, Case, DataSpec, Explained, Step
 from qbench.folders import tell, told
 from qbench.records import Outcome
 from qbench.show import minutes
@@ -21,6 +21,7 @@ PHASES = {
     "data": "examples",
     "prepare": "preparing",
     "score": "checking and scoring",
+    "explain": "explaining",
     "count": "counting instructions",
     "deploy": "loading",
     "energy": "measuring energy",
@@ -31,6 +32,7 @@ WEIGHTS = {
     "prepare": 3.0,
     "data": 2.0,
     "score": 1.0,
+    "explain": 40.0,
     "count": 3.5,
     "deploy": 1.0,
     "energy": 16.0,
@@ -114,6 +116,8 @@ def _what(step: Step) -> str:
     subject = step.subject
     if isinstance(subject, Case):
         return f"{subject.technique}, {subject.deployment.backend}"
+    if isinstance(subject, Explained):
+        return subject.technique
     if isinstance(subject, ArtifactSpec):
         return " > ".join(hop.use.name for hop in subject.way[1:] if hop.kind == "technique") or "float"
     return subject.split if isinstance(subject, DataSpec) else "anchor"

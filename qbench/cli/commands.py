@@ -14,6 +14,7 @@ from qbench.cli.options import (
     Budget,
     Data,
     Energy,
+    Explain,
     Hardware,
     MemoryLimit,
     Meter,
@@ -53,6 +54,7 @@ def run(
     budget: Budget = "",
     data: Data = None,
     energy: Energy = False,
+    explain: Explain = False,
     meter: Meter = "",
     rounds: Rounds = 0,
     resume: Resume = False,
@@ -62,7 +64,7 @@ def run(
     """Measure a suite: prepare, check, score and time every cell; then write the page."""
     find_data(data)
     use_meter(meter)
-    chosen = selection_of(model, technique, backend, budget, energy=energy)
+    chosen = selection_of(model, technique, backend, budget, energy=energy, explain=explain)
     plan = plan_of(suite, hw, profile, chosen, rounds)
     execute_plan(plan, out, reports, limits_of(time_limit, memory_limit), resume=resume)
 
@@ -78,6 +80,7 @@ def try_model(
     out: Out = Path("results"),
     reports: Pages = Path("reports"),
     energy: Energy = False,
+    explain: Explain = False,
     meter: Meter = "",
     resume: Resume = False,
     time_limit: TimeLimit = "10m",
@@ -88,7 +91,7 @@ def try_model(
 
     suite = own_suite(model, inputs)
     use_meter(meter)
-    plan = plan_of(suite, hw, profile, selection_of(None, technique, backend, energy=energy))
+    plan = plan_of(suite, hw, profile, selection_of(None, technique, backend, energy=energy, explain=explain))
     execute_plan(plan, out, reports, limits_of(time_limit, memory_limit), resume=resume)
 
 
@@ -103,6 +106,7 @@ def plan(
     budget: Budget = "",
     data: Data = None,
     energy: Energy = False,
+    explain: Explain = False,
     meter: Meter = "",
 ) -> None:
     """Show what a run would do, what it would skip and why, and how long it would take."""
@@ -110,7 +114,7 @@ def plan(
 
     find_data(data)
     use_meter(meter)
-    chosen = selection_of(model, technique, backend, budget, energy=energy)
+    chosen = selection_of(model, technique, backend, budget, energy=energy, explain=explain)
     show_plan(plan_of(suite, hw, profile, chosen), console())
 
 

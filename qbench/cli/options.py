@@ -46,6 +46,9 @@ Data = Annotated[
     list[str] | None, typer.Option("--data", help="Where a data set lies: `cifar10=PATH`; may be repeated.")
 ]
 Energy = Annotated[bool, typer.Option("--energy", help="Measure energy in a quick run too.")]
+Explain = Annotated[
+    bool, typer.Option("--explain", help="Trace each technique's loss to the network's layers.")
+]
 Meter = Annotated[
     str, typer.Option("--meter", help="A command that prints seconds and watts, line by line: your meter.")
 ]

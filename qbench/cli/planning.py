@@ -26,6 +26,7 @@ def selection_of(
     budget: str = "",
     *,
     energy: bool = False,
+    explain: bool = False,
 ) -> Selection:
     """Return what the command line narrows a suite down to.
 
@@ -36,7 +37,8 @@ def selection_of(
     from qbench.units import parse_duration
 
     budget_s = parse_duration(budget, "--budget") if budget else None
-    return Selection(tuple(model or ()), tuple(technique or ()), tuple(backend or ()), budget_s, energy)
+    names = (tuple(model or ()), tuple(technique or ()), tuple(backend or ()))
+    return Selection(*names, budget_s, energy, explain)
 
 
 def use_meter(command: str) -> None:

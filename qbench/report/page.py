@@ -22,6 +22,7 @@ from qbench.report.details import (
     rejected_table,
     rounds_table,
 )
+from qbench.report.explained import explained_tables
 from qbench.report.figures import Figure
 from qbench.report.outside import outside_tables
 from qbench.report.pictures import Site, pictures
@@ -84,6 +85,7 @@ def html(run: Run, cells: Sequence[Cell], href: str, sites: Sequence[Site]) -> s
         hues=HUES,
         seeds=seeds_table(cells),
         beside=beside_table(run),
+        explained=explained_tables(run),
         matrices=[(matrix_table(group), speed_bars(group)) for group in groups],
         details=[(cell, detail_table(cell), rounds_table(cell), evidence_table(cell)) for cell in cells],
         outside=outside_tables(run, cells),
@@ -126,6 +128,7 @@ def report_markdown(run: Run, cells: Sequence[Cell], sites: Sequence[Site]) -> s
     parts += tables(seeds) if seeds.rows else []
     beside = beside_table(run)
     parts += tables(beside) if beside.rows else []
+    parts += tables(*explained_tables(run))
     parts += ["## Skipped, failed, withheld", "", *tables(*outside_tables(run, cells))]
     parts += ["## Environment", "", *tables(environment_table(run.session), anchor_table(run))]
     parts += ["## How it was measured", "", *(f"- {escaped(words)}" for words in method(run, cells)), ""]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from qbench.records import DROPPED
 from qbench.report.brief import brief_table, energy_words
 from qbench.report.cell import Cell
+from qbench.report.explained import explained_tables
 from qbench.report.figures import FIGURES, Absent
 from qbench.report.join import hardware_elsewhere
 from qbench.report.recommend import absent_place, recommend
@@ -106,6 +107,8 @@ def print_summary(run: Run, console: Console) -> None:
             "recommendation gains and loses.",
             console,
         )
+    for table in explained_tables(run):
+        print_table(table, console)
     if run.session.profile == "quick":
         _say("quick profile: a first look; --profile standard measures longer.", console)
 

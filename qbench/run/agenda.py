@@ -39,6 +39,7 @@ def once(plan: Plan) -> list[Step]:
             *(spec for hop in case.deployment.artifact.way for spec in hop.data),
         )
     )
+    data |= dict.fromkeys(one.selection for one in plan.explained)
     artifacts = dict.fromkeys(case.deployment.artifact for case in cells)
     deployed = {(case.deployment, case.evaluation): case for case in reversed(cells)}
     scored = [case for case in cells if deployed[case.deployment, case.evaluation] is case]
@@ -46,6 +47,7 @@ def once(plan: Plan) -> list[Step]:
         *(Step("data", spec) for spec in data),
         *(Step("prepare", spec) for spec in artifacts),
         *(Step("score", case) for case in scored),
+        *(Step("explain", one) for one in plan.explained),
         *(Step("count", case) for case in cells if case.scenario.name == "counted"),
         *(Step("deploy", case) for case in cells if case.scenario.name in TIMED and not case.scenario.slowed),
     ]

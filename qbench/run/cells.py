@@ -15,6 +15,7 @@ from qbench.cases import (
     Choice,
     DataSpec,
     Deployment,
+    Explained,
     Float,
     Hop,
     Scenario,
@@ -101,6 +102,19 @@ class Matrix:
             alone = case.role == "fp32" and case not in self._for_themselves
             if alone and not any(_compared(other, case) for other in self.cells):
                 del self.cells[case]
+
+    def explained(self) -> tuple[Explained, ...]:
+        """Return every network of the cells whose technique can say where its loss is, once."""
+        found: dict[ArtifactSpec, Explained] = {}
+        for case in self.cells:
+            spec = case.deployment.artifact
+            if case.variant_of or not spec.chain or not strategy_of(spec.chain[-1]).explains:
+                continue
+            calibration = spec.calibration
+            task = calibration.task if calibration else case.evaluation.task
+            selection = self._examples(task, "selection", self.suite.calibration.seeds[0])
+            found.setdefault(spec, Explained(case.technique, spec, selection))
+        return tuple(found.values())
 
     def _asked(
         self, wanted: SuiteModel, technique: Technique, backend: str, target: Target

@@ -5,12 +5,12 @@ from __future__ import annotations
 from qbench.cases import ArtifactSpec, Case
 from qbench.formats import cache
 from qbench.profile import Profile
+from qbench.run.choose import strategy_of
 
 # Rough prices of what is not a window, from the committed runs on two cores (docs/log.md): the estimate and
 # `--budget` rest on them.
 EDGE_S = {"exported": 1.6, "onnx": 4.7, "pt2": 18.0}  # by the format that a conversion gives
 OTHER_EDGE_S = 1.0
-TECHNIQUE_S = 1.5
 SCORE_S = 0.3  # load, the check against the reference, the proof of kernel
 SCORE_S_PER_EXAMPLE = 0.00035
 EMULATED_S_PER_EXAMPLE = 0.15
@@ -56,4 +56,6 @@ def _hop_s(spec: ArtifactSpec) -> float:
     last = spec.way[-1]
     if last.kind == "source":
         return 0.0 if last.gives == "torch" else 0.2
-    return EDGE_S.get(last.gives, OTHER_EDGE_S) if last.kind == "edge" else TECHNIQUE_S
+    if last.kind == "edge":
+        return EDGE_S.get(last.gives, OTHER_EDGE_S)
+    return strategy_of(last.use).about_s(last.training.count if last.training else 0)

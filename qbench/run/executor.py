@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from qbench.backends.base import BACKENDS
-from qbench.cases import ArtifactSpec, Case, DataSpec, Step, key
+from qbench.cases import ArtifactSpec, Case, DataSpec, Explained, Step, key
 from qbench.folders import without_folders
 from qbench.formats import cache
 from qbench.records import Evidence, Failed, Measured, Outcome, Record, Skipped, find
@@ -193,7 +193,10 @@ class Executor:
     def _pointless(self, step: Step) -> bool:
         """Tell whether something before it failed, or a verdict or its state forbids to time it."""
         if isinstance(step.subject, ArtifactSpec):
-            return any(not self._ok(Step("data", h.calibration)) for h in step.subject.way if h.calibration)
+            return any(not self._ok(Step("data", spec)) for hop in step.subject.way for spec in hop.data)
+        if isinstance(step.subject, Explained):
+            before = Step("data", step.subject.selection), Step("prepare", step.subject.artifact)
+            return not all(self._ok(one) for one in before)
         if not isinstance(step.subject, Case):
             return False
         case = step.subject
@@ -235,7 +238,9 @@ class Executor:
         if isinstance(subject, Case):
             wanted: list[DataSpec] = [subject.evaluation]
         elif isinstance(subject, ArtifactSpec):
-            wanted = [hop.calibration for hop in subject.way if hop.calibration]
+            wanted = [spec for hop in subject.way for spec in hop.data]
+        elif isinstance(subject, Explained):
+            wanted = [subject.selection, *(spec for hop in subject.artifact.way for spec in hop.data)]
         else:
             wanted = []
         return tuple((key(spec), _fact(self._outcomes[Step("data", spec).key], "data id")) for spec in wanted)
@@ -270,7 +275,7 @@ class Executor:
     def _preload(self, step: Step) -> tuple[str, ...]:
         if isinstance(step.subject, Case):
             return (step.subject.deployment.backend,)
-        return self._makers if step.kind == "prepare" else DATA
+        return self._makers if step.kind in ("prepare", "explain") else DATA
 
     def _warm_servers(self) -> None:
         """Start every fork server that will be needed; they import while the first steps run."""

@@ -15,6 +15,7 @@ from qbench.run.steps.count import count
 from qbench.run.steps.data import make_data
 from qbench.run.steps.deploy import deploy
 from qbench.run.steps.energy import measure_energy
+from qbench.run.steps.explain import explain
 from qbench.run.steps.prepare import prepare
 from qbench.run.steps.score import score
 from qbench.run.steps.timed import time_anchor, time_case
@@ -23,6 +24,7 @@ STEPS: dict[str, Callable[[StepRequest, Trace], Measured]] = {
     "data": make_data,
     "prepare": prepare,
     "score": score,
+    "explain": explain,
     "deploy": deploy,
     "time": time_case,
     "anchor": time_anchor,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from qbench.backends.base import BACKENDS
-from qbench.cases import BUILD, SEED, SGEMM, Case, Choice
+from qbench.cases import BUILD, SEED, SGEMM, Case, Choice, Explained
 from qbench.errors import BadSuite
 from qbench.meters.base import best_meter
 from qbench.profile import Profile
@@ -29,6 +29,7 @@ class Selection:
     backends: tuple[str, ...] = ()
     budget_s: float | None = None
     energy: bool = False  # measure it whatever the profile says, where there is a meter
+    explain: bool = False  # trace the loss of every technique that can to its layers
 
     def __str__(self) -> str:
         """Write what is left of the suite; nothing where that is all of it."""
@@ -50,6 +51,7 @@ class Plan:
     missing: tuple[Missing, ...] = ()
     left_out: int = 0  # cells that the suite ranks beyond this profile
     energy: bool = False  # measure it too, where the cell's device has a meter
+    explained: tuple[Explained, ...] = ()
     narrowed: str = ""  # what the command line left of the suite; "": all of it
     kernels: tuple[str, ...] = (SGEMM,)  # fixed ones that are timed in every round
 
@@ -137,6 +139,7 @@ def make_plan(suite: Suite, profile: Profile, reached: Reached, selection: Selec
         reached.missing,
         matrix.left_out,
         selection.energy or profile.energy,
+        matrix.explained() if selection.explain else (),
         str(selection),
     )
     if selection.budget_s is not None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from qbench.formats.artifact import Artifact
+    from qbench.quant.sensitivity import LayerLoss
 
 STRATEGIES: Registry[type[Strategy]] = Registry("technique", "qbench.strategies")
 
@@ -104,6 +105,21 @@ class Strategy(abc.ABC):
     needs_calibration: ClassVar[bool]
     needs_training: ClassVar[bool] = False
     needs_selection: ClassVar[bool] = False
+    explains: ClassVar[bool] = False  # whether it can say which layer its loss comes from
+
+    def explain(self, artifact: Artifact, calibration: Calibration) -> list[LayerLoss]:
+        """Return what the rounding of each layer costs; for a strategy that `explains`.
+
+        `artifact` is the network before this step; calibration.selection has the examples to judge by.
+
+        Raises:
+            DoesNotFit: as `apply` does.
+        """
+        raise NotImplementedError
+
+    def about_s(self, examples: int) -> float:  # noqa: ARG002
+        """Return about how long `apply` takes on two cores; `examples` are those that it learns from."""
+        return 1.5
 
     @abc.abstractmethod
     def state(self, before: State) -> State:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from qbench.cases import FakeQuant, Quantized, Scheme, State
 from qbench.errors import BadParameter
 from qbench.quant.affine import WeightGrid
+from qbench.quant.explanation import explained
 from qbench.quant.onnx_layers import quietly, read_network
 from qbench.quant.ptq import IN_FLOAT, STORED, Ptq, Recipe
 from qbench.quant.ranges import finite_or_raise
@@ -16,6 +17,7 @@ from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, tak
 
 if TYPE_CHECKING:
     from qbench.formats.artifact import Artifact
+    from qbench.quant.sensitivity import LayerLoss
 
 COVERS = ("Conv", "Gemm", "MatMul", "ConvTranspose")
 BATCH = 32  # calibration examples at a time: bounds memory
@@ -54,6 +56,7 @@ class PostTraining(Strategy):
         Route("onnx", "onnx", "onnxruntime-gpu onnxruntime onnx numpy torch"),
     )
     needs_calibration: ClassVar[bool] = True
+    explains: ClassVar[bool] = True
 
     weight_bits: Literal[8, 6, 4, 3, 2] = 8
     activation_bits: Literal[32, 16, 8, 6, 4] = 8
@@ -120,6 +123,14 @@ class PostTraining(Strategy):
             return replace(artifact, path=path, state=state)
         note = Note("biases corrected", str(product.corrected))
         return replace(artifact, path=path, state=state, notes=(*artifact.notes, note))
+
+    def explain(self, artifact: Artifact, calibration: Calibration) -> list[LayerLoss]:
+        """Return what each layer costs, on the first selection examples; see Strategy.explain."""
+        return explained(artifact.path, COVERS, "ptq", self._recipe(), calibration)
+
+    def about_s(self, examples: int) -> float:  # noqa: ARG002
+        """Return about how long it takes: AdaRound learns every layer; see Strategy.about_s."""
+        return 60.0 if self.rounding == "adaround" else 15.0 if self.bias_correction else 3.0
 
     def _recipe(self) -> Recipe:
         grid = WeightGrid(

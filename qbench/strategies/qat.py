@@ -134,5 +134,9 @@ class QuantizationAwareTraining(Strategy):
         note = Note("training", str(told), warns=False)
         return replace(artifact, path=path, state=self.state(artifact.state), notes=(*artifact.notes, note))
 
+    def about_s(self, examples: int) -> float:
+        """Return about how long it takes: some 250 examples a second; see Strategy.about_s."""
+        return 10.0 + self.epochs * examples / 250
+
     def _schedule(self, fixed_batch: int | None) -> Schedule:
         return Schedule(self.epochs, self.learning_rate, fixed_batch or self.batch, self.seed, self.minutes)

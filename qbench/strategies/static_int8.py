@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from qbench.cases import Quantized, Scheme, State
 from qbench.errors import BadParameter
+from qbench.quant.affine import WeightGrid
+from qbench.quant.explanation import explained
 from qbench.quant.fold import fold_batch_norm
 from qbench.quant.observers import Grid, Histogram, Range, entropy, mse, percentile
 from qbench.quant.onnx_layers import quietly, read_network
+from qbench.quant.ptq import Recipe
 from qbench.quant.qdq_layout import Layout, runner
 from qbench.quant.ranges import Run, extents, finite_or_raise, histograms
 from qbench.quant.saturation import NOTE, layers_of, saturation
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from qbench.formats.artifact import Artifact, Note
+    from qbench.quant.sensitivity import LayerLoss
 
 COVERS = ("Conv", "Gemm", "MatMul", "ConvTranspose")
 BATCH = 8  # calibration examples at a time: bounds the memory of the recorded activations, changes no range
@@ -51,6 +55,7 @@ class StaticInt8(Strategy):
     source: ClassVar[str] = "Jacob et al. 2018, arXiv:1712.05877; onnxruntime.quantization.QDQQuantizer"
     routes: ClassVar[tuple[Route, ...]] = (Route("onnx", "onnx", "onnxruntime-gpu onnxruntime onnx numpy"),)
     needs_calibration: ClassVar[bool] = True
+    explains: ClassVar[bool] = True
 
     observer: Literal["minmax", "entropy", "percentile", "mse"] = "minmax"
     per_channel: bool = True
@@ -112,6 +117,19 @@ class StaticInt8(Strategy):
             self._layout().save(network, ranges, str(path))
         notes = (*artifact.notes, *self._saturation(path, calibration))
         return replace(artifact, path=path, state=self.state(artifact.state), notes=notes)
+
+    def explain(self, artifact: Artifact, calibration: Calibration) -> list[LayerLoss]:
+        """Return what each layer costs, on the first selection examples; see Strategy.explain."""
+        granularity: Literal["per_tensor", "per_channel"] = (
+            "per_channel" if self.per_channel else "per_tensor"
+        )
+        recipe = Recipe(
+            WeightGrid(7 if self.reduce_range else 8, granularity),
+            self.activation_bits,
+            self.observer,
+            self.percentile,
+        )
+        return explained(artifact.path, COVERS, "static_int8", recipe, calibration)
 
     def _read(self, path: Path | None) -> Any:
         network = read_network(path, COVERS, "static_int8")
