@@ -1,9 +1,9 @@
 """Which stored numbers belong to one channel: followed from the weight that makes it to those that read it.
 
-A space is a set of channels that stay or go together. A convolution or a matrix product makes one; what works
-on one element at a time, pools, depthwise convolutions and means over the image pass it on; an addition
-of two makes one of both (the residual coupling of Li et al. 2017, arXiv:1608.08710, section 3.3). What anything else
-reads stays whole, and so does what the network gives out.
+A space is a set of channels that stay or go together. A convolution or a matrix product makes one;
+activations, pools, depthwise convolutions and means over the image pass it on; an addition makes one of
+two (the residual coupling of Li et al. 2017, arXiv:1608.08710, section 3.3). What any other operator reads
+stays whole.
 """
 
 from __future__ import annotations
@@ -84,7 +84,6 @@ class Follower:
         self.labels: dict[str, Label] = {}
         self.spaces: list[Space] = []
         self.uses = Counter(name for node in self.graph.nodes for name in node.input)
-        self.top = {name for node in model.graph.node for name in node.output}
         self.outputs = {value.name for value in model.graph.output}
         self.held = {tensor.name: tensor for tensor in model.graph.initializer}
 
@@ -99,8 +98,8 @@ class Follower:
             else:
                 self.labels[node.output[0]] = label
         self.keep(self.outputs, "the network's output")
-        inside = [node for node in self.graph.nodes if not self.top.issuperset(node.output)]
-        self.keep([name for node in inside for name in node.input], "a loop or a branch")
+        above = Counter(name for node in self.model.graph.node for name in node.input)
+        self.keep(self.uses - above, "a loop or a branch")
 
     def keep(self, names: Any, why: str) -> None:
         """Let all channels of these tensors stay."""
@@ -203,10 +202,8 @@ def _reduces(f: Follower, node: Any) -> Label | None:
     label, rank = f.labels.get(node.input[0]), len(f.shape(node.input[0]))
     axes = f.numbers(node.input[1]) if _given(node, 1) else None
     axes = axes or next((list(a.ints) for a in node.attribute if a.name == "axes"), None)
-    if label is None or not rank or not axes:
-        return None
-    axes = [axis % rank for axis in axes]
-    if label.axis in axes:
+    axes = [axis % rank for axis in axes or ()] if rank else []
+    if label is None or not axes or label.axis in axes:
         return None
     kept = fact(node, "keepdims", 1) and node.op_type != "Squeeze"
     before = 0 if kept else sum(axis < label.axis for axis in axes)
