@@ -10,9 +10,14 @@ from onnx import numpy_helper
 from qbench.backends.base import BACKENDS, Placement
 from qbench.cases import FakeQuant, Float, Scheme
 from qbench.errors import BadParameter, Diverged, DoesNotFit
+from qbench.formats.artifact import Artifact, TensorSpec
+from qbench.formats.edges import named
+from qbench.models.zoo.mobilenet import MobileNetShape
+from qbench.models.zoo.resnet import ResNetShape
 from qbench.quant import learning
 from qbench.quant.learning import Schedule
 from qbench.quant.onnx_layers import read_network
+from qbench.quant.qdq_graph import onnx_weights
 from qbench.quant.qdq_model import QdqModel
 from qbench.quant.refine import zeros_of
 from qbench.strategies.base import STRATEGIES, Calibration, Training
@@ -207,6 +212,47 @@ def test_a_network_of_a_fixed_batch_is_trained_with_it(in_format, images, tmp_pa
     training = replace(data.training, take=lambda rows, rng: seen.append(len(rows)) or take(rows, rng))
     applied("distill", in_format("onnx"), tmp_path / "p", replace(data, training=training), epochs=1)
     assert set(seen) == {4}
+
+
+# --- the zoo's architectures, small and untrained -------------------------------------------------
+
+ARCHITECTURES = {
+    "resnet": ResNetShape(16, (16, 32), (1, 2), num_labels=10, side=32),
+    "mobilenet": MobileNetShape(16, ((24, 2, 2), (48, 1, 2)), expansion=4, head=64, num_labels=10, side=32),
+}
+# the rows of every convolution and of the classifier at half the width: 16 stay 8, 24 and 48 become 16 and 24
+HALVES = {
+    "resnet": [8, 8, 8, 16, 16, 16, 16, 16, 10],
+    "mobilenet": [8, 32, 32, 16, 48, 48, 16, 48, 48, 24, 32, 10],
+}
+
+
+@pytest.fixture(scope="module", params=list(ARCHITECTURES))
+def architecture(request, tmp_path_factory):
+    import torch
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp(request.param)
+    (folder / "onnx").mkdir()
+    inputs = (TensorSpec("pixel_values", "float32", (None, 3, 32, 32)),)
+    outputs = (TensorSpec("logits", "float32", (None, 10)),)
+    module = ARCHITECTURES[request.param].build()
+    live = Artifact("torch", Float(), inputs, outputs, module=module)
+    return request.param, named("to_onnx").convert(named("export").convert(live, folder), folder / "onnx")
+
+
+def test_an_architecture_of_the_zoo_halves_and_runs(architecture, tmp_path):
+    name, source = architecture
+    product = applied("channel_prune", source, tmp_path / "p", share=0.5)
+    images = np.random.default_rng(0).standard_normal((5, 3, 32, 32)).astype("f4")
+    assert sorted(len(array) for array in weights(product)) == sorted(HALVES[name])
+    assert len(weights(product)) == len(weights(source))
+    for engine in ("onnxruntime", "openvino"):
+        on = BACKENDS[engine]()
+        artifact = product if "onnx" in on.runs else named("to_openvino").convert(product, tmp_path / "ir")
+        assert on.load(artifact, Placement()).run({"pixel_values": images})[0].shape == (5, 10)
+    before, after = (sum(w.macs for w in onnx_weights(a.path)) for a in (source, product))
+    assert after < 0.45 * before
 
 
 # --- chains ---------------------------------------------------------------------------------------
