@@ -84,7 +84,12 @@ def onnx_weights(path: Path | None) -> list[Weight]:
     except Exception as error:  # onnx raises protobuf's own DecodeError and several of its own
         problem = f"{path} is no ONNX model: {error}"
         raise BadFile(problem, fix="export it again with torch.onnx.export") from error
-    graph = OnnxGraph(opened(model))
+    return weights_in(opened(model))
+
+
+def weights_in(model: Any) -> list[Weight]:
+    """Return the same of a loaded model without functions."""
+    graph = OnnxGraph(model)
     products = [node for node in graph.nodes if node.op_type in ONNX_MACS]
     return [*(weight for node in products for weight in _weights_of(node, graph)), *_others(products, graph)]
 

@@ -116,7 +116,7 @@ def test_what_an_engine_accepts_it_runs_in_the_techniques_own_kernels(
     opened = open_case(deploy(product, name, f"{technique} from {route.takes}").request, Trace())
     proof = opened.session.prove(opened.some())
     if product.state.kind != "fake_quant":
-        assert proof.low_bit > 0
+        assert (proof.low_bit > 0) == (product.state != Float())  # pruned, say: float kernels and no others
     _kernels_ran_as_claimed(opened, proof)
 
 

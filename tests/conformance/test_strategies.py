@@ -48,6 +48,7 @@ PARAMETERS = [
 ]
 # A field whose type offers nothing else to try yet; it must leave this set when a second choice arrives.
 NO_ALTERNATIVE: set[tuple[str, str]] = set()
+LEARNING = ("magnitude_prune", "n_m_prune", "channel_prune", "distill")
 # A second value for a field whose type does not suggest one (free text, or a number with odd limits).
 TRY = {
     ("weight_only", "group_size"): 16,
@@ -59,6 +60,10 @@ TRY = {
     ("requantize", "to"): ("u8s8", "symmetric", "per_tensor", "power_of_two", "int4"),
     ("number_format", "block_size"): 32,
     ("nncf_accuracy_control", "max_drop"): 0.2,
+    ("channel_prune", "share"): 0.5,  # an eighth of 32 channels is no multiple of 8
+    ("channel_prune", "multiple"): 1,
+    **{(name, "minutes"): 1e-9 for name in LEARNING},
+    **{(name, "batch"): 8 for name in LEARNING},  # of forty images
 }
 # What must stand beside a field for it to matter, or for the small network (rows of 288) to take it.
 GROUPED = {"bits": 4, "group_size": 32}
@@ -72,6 +77,11 @@ BESIDE = {
     ("ptq", "group_size"): {"granularity": "per_group", "group_size": 3},
     ("ptq", "keep_ends"): {"weight_bits": 4},
     ("number_format", "block_size"): {"format": "nf4"},
+    **{
+        (name, field): {"epochs": 2, "batch": 16}  # seeds differ where an epoch is several batches
+        for name in LEARNING
+        for field in ("batch", "learning_rate", "seed", "minutes")
+    },
 }
 # The network that a field matters on, where it says nothing to the usual one.
 BODY = {("equalize", "relu6"): "bounded activations"}
