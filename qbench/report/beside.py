@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 
 from qbench.cases import SEED, Case
 from qbench.records import Skipped
@@ -14,16 +15,10 @@ from qbench.report.tables import Column, Entry, Notes, Table, shown, titled
 from qbench.store import Run
 
 HEADS = (
-    "technique",
-    "held against",
-    "engine",
-    "model",
-    "accuracy",
-    "the other's",
-    "difference",
-    "flips",
-    "lines",
-)
+    "technique", "held against", "engine", "model", "accuracy", "the other's", "difference", "flips",
+    "quantized in", "memory for it", "lines",
+)  # fmt: skip
+COSTS = ("quantize_time", "prepare_memory")
 
 
 def beside_table(run: Run) -> Table:
@@ -42,7 +37,7 @@ def beside_table(run: Run) -> Table:
         place = _place(case)
         other = by_place.get((place, case.against)) or by_place.get((place, case.against.partition(SEED)[0]))
         rows.setdefault((place, case.technique), _row(case, entry, other, notes))
-    columns = tuple(Column(head, right=head in HEADS[4:8]) for head in HEADS)
+    columns = tuple(Column(head, right=head in HEADS[4:10]) for head in HEADS)
     title = titled("One technique beside another", run.session.profile)
     return Table(
         title, columns, tuple(rows.values()), tuple(notes.texts), "the suite holds none against another"
@@ -65,8 +60,16 @@ def _row(case: Case, entry: Joined, other: Joined | None, notes: Notes) -> tuple
         Entry(case.deployment.backend),
         Entry(str(case.deployment.artifact.model)),
         *(shown(value, notes) for value in (own, second, difference, flips)),
+        *(_cost(name, entry, other, notes) for name in COSTS),
         Entry("", lines=tuple(lines)),
     )
+
+
+def _cost(name: str, entry: Joined, other: Joined | None, notes: Notes) -> Entry:
+    """Return what it cost to make the file, the other's below."""
+    mine = shown(own_figures(entry)[name], notes)
+    theirs = own_figures(other)[name] if other else Absent("")
+    return mine if isinstance(theirs, Absent) else replace(mine, sub=f"the other: {theirs}")
 
 
 def _accuracy(entry: Joined) -> Value:
