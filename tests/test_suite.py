@@ -2,6 +2,7 @@
 
 import pytest
 
+from qbench.cases import SIMULATED, Choice
 from qbench.errors import BadSuite, UnknownName
 from qbench.hardware import load_profiles
 from qbench.suite import expanded, load_suite
@@ -103,3 +104,27 @@ def test_a_misspelt_device_is_answered_with_the_nearest(write):
     write('name = "x"\ntitle = "t"\ndevice = "cpu"\nbackends = "fake"\n', "hardware_profiles", "x")
     with pytest.raises(BadSuite, match=r"x\.toml: backends: .*found 'fake'"):
         load_profiles("x")
+
+
+# --- one technique against another ----------------------------------------------------------------
+
+TWIN = GOOD.replace(
+    'chain = [{ use = "static_int8" }]',
+    'simulated = true\nchain = [{ use = "static_int8", observer = ["minmax", "mse"] }]',
+)
+
+
+def test_a_technique_that_is_simulated_too_brings_a_twin_that_is_held_against_it(write):
+    write(TWIN)
+    twins = [one for one in expanded(load_suite("mine")) if one.name.endswith(SIMULATED)]
+    assert [one.name for one in twins] == [f"int8 (observer={name}){SIMULATED}" for name in ("minmax", "mse")]
+    for twin in twins:
+        assert twin.chain[-1] == Choice("simulate")
+        assert twin.against == twin.name.removesuffix(SIMULATED)
+        assert not twin.timed
+
+
+def test_what_a_technique_is_held_against_must_be_there(write):
+    write(TWIN.replace("simulated = true", 'against = "int7 (observer=mse)"'))
+    with pytest.raises(BadSuite, match=r"(?s)against = 'int7 \(observer=mse\)'.*did you mean 'int8 \(obs"):
+        load_suite("mine")
