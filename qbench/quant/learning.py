@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 WARM_STEPS = 20  # the rate rises over so many
 SOFTNESS = 2.0  # temperature of both answers: the runners-up count too
-BLOWN = 20.0  # times the first steps' loss: nothing comes back from there
-EARLY = 10  # steps that say what a usual loss is
+BLOWN = 20.0  # times the loss before training: nothing comes back from there
+WORSE = 2.0  # times that, over a whole last epoch
+LITTLE = 0.05  # nats: the loss of int8 before training, which any step may exceed many times
 Take = Callable[[np.ndarray, np.random.Generator], dict[str, np.ndarray]]
 
 
@@ -49,7 +50,7 @@ class Learned:
 
     epochs: int  # done
     loss: float  # mean of the last epoch
-    first_loss: float  # mean of the first steps
+    first_loss: float  # of the first step, before any weight has moved
     wall_s: float
     out_of_time: bool
 
@@ -58,7 +59,7 @@ class Learned:
         ended = ", stopped by its time budget" if self.out_of_time else ""
         return (
             f"{self.epochs} epochs in {self.wall_s:.0f} s{ended}; "
-            f"loss {self.first_loss:.3g} in the first steps, {self.loss:.3g} in the last epoch"
+            f"loss {self.first_loss:.3g} before, {self.loss:.3g} in the last epoch"
         )
 
 
@@ -110,13 +111,14 @@ def learn(
                 after_step()
             total += found.item()
             mean = total / (step + 1)
-            first_loss = mean if epoch == 0 and step < EARLY else first_loss
-            _sane(found.item(), first_loss, epoch, step, schedule)
+            first_loss = mean if epoch == 0 and step == 0 else first_loss
+            _sane(found.item(), first_loss, BLOWN, f"epoch {epoch + 1}, step {step + 1}", schedule)
             if step % 10 == 9:
                 share = (epoch + (step + 1) / steps) / schedule.epochs
                 tell(f"training: {share:.0%}, loss {mean:.3g}")
         loss, done = total / steps, epoch + 1
         _save(checkpoint, student, optimizer, done, time.perf_counter() - begun, first_loss)
+    _sane(loss, first_loss, WORSE, "its last epoch", schedule)
     checkpoint.unlink(missing_ok=True)  # the file made of it is kept, by the content of what made it
     return Learned(done, loss, first_loss, time.perf_counter() - begun, out_of_time)
 
@@ -161,12 +163,12 @@ def _rate(step: int, steps: int) -> float:
     return min((step + 1) / WARM_STEPS, 1.0) * (1 + cos(pi * step / steps)) / 2
 
 
-def _sane(loss: float, usual: float, epoch: int, step: int, schedule: Schedule) -> None:
-    if isfinite(loss) and (loss <= BLOWN * max(usual, 0.05) or (epoch == 0 and step < EARLY)):
+def _sane(loss: float, usual: float, limit: float, where: str, schedule: Schedule) -> None:
+    """Refuse a loss that is no number, or so many times what it was before training."""
+    if isfinite(loss) and loss <= limit * max(usual, LITTLE):
         return
     raise Diverged(
-        f"training diverged in epoch {epoch + 1}, step {step + 1}: the loss is {loss:.3g}, "
-        f"and was {usual:.3g} in the first steps",
+        f"training diverged in {where}: the loss is {loss:.3g}, and was {usual:.3g} before training",
         fix=f"write learning_rate = {schedule.learning_rate / 10:g} (it was {schedule.learning_rate:g})",
     )
 

@@ -165,7 +165,7 @@ class Matrix:
                 lambda split: self._examples(task, split, seed),
             )
         except DoesNotFit as error:
-            reason = error.problem
+            reason = f"{error.problem} (fix: {error.fix})"
         scored = min(self.suite.scored, self.profile.max_scored, target.hardware.scored or self.suite.scored)
         evaluation = self._data(task, "test", scored, None)
         spec = ArtifactSpec(Choice(use), way)
