@@ -52,6 +52,13 @@ CATALOGUE = {
             "Largest difference to the outputs of the same numbers with simulated integers, over their "
             "range: the gap between a simulation and what is deployed.",
         ),
+        Metric(
+            "escalated",
+            "1",
+            "lower",
+            "Per sample: was the first network unsure, so that the second one answered?",
+            "bits",
+        ),
         # proof
         Metric("covered_weights", "B", "lower", "Bytes that the weights covered by the technique take now."),
         Metric("covered_float", "B", "neither", "Bytes that the same weights took in 32-bit float."),

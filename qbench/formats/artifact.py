@@ -21,8 +21,8 @@ from typing import Any
 
 from qbench.cases import ArtifactSpec, Float, State
 from qbench.errors import BadFile
+from qbench.formats.reference import ASKED, SIMULATED
 from qbench.formats.reference import NAME as REFERENCE
-from qbench.formats.reference import SIMULATED
 from qbench.quant.package import NAME as SOURCE
 from qbench.wire import from_plain, to_plain
 
@@ -148,7 +148,7 @@ def claimed_bits(state: State) -> int:
 
 def files(folder: Path) -> list[Path]:
     """Return what a deployment must carry: every file of the folder except qbench's own notes."""
-    notes = tuple(folder / name for name in (MANIFEST, REFERENCE, SIMULATED, SOURCE, COMPRESSED))
+    notes = tuple(folder / name for name in (MANIFEST, REFERENCE, SIMULATED, ASKED, SOURCE, COMPRESSED))
     return sorted(path for path in folder.rglob("*") if path.is_file() and path not in notes)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from qbench.cases import Quantized
 from qbench.errors import BadFile
+from qbench.quant.cascade import ESCALATED, escalated_at
 from qbench.quant.ir_graph import simulated_outputs
 from qbench.quant.program import read_program
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 NAME = "artifact.reference.npz"
 SIMULATED = "artifact.simulated.npz"
+ASKED = "artifact.asked.npz"
 NO_SIMULATION = "no simulated answers"  # the name of the artifact's note that says why
 COUNT = 8  # inputs: enough to meet every code path of a batch, cheap enough for every score
 COUNT_OF_FILE = 2  # for the source that is a file: its evaluator is plain numpy, and slow
@@ -93,20 +95,40 @@ def keep_simulated(artifact: Artifact, folder: Path, before: Path | None = None)
     if artifact.state.scheme.dynamic or artifact.state.scheme.activation_bits is None:
         return "integers inside one operator of the file are not simulated: only fixed scales are"
     kept = read_reference(folder)
-    inputs = kept[0] if kept else reference_inputs(artifact.inputs)
+    inputs = _and_asked(folder, kept[0] if kept else reference_inputs(artifact.inputs))
     try:
-        outputs = SIMULATORS[artifact.format](artifact.path or Path(), inputs)
+        outputs, more = SIMULATORS[artifact.format](artifact.path or Path(), inputs), {}
+        if at := escalated_at([spec.name for spec in artifact.outputs]):
+            more[ESCALATED] = _all_as_written(artifact.path or Path(), inputs)[at]
     except ImportError as error:
         return f"the library that simulates them is missing where the file was made ({error})"
     except Exception as error:  # the library's own kinds; that the file is broken is for each engine to say
         return f"its simulation stopped: {str(error).strip().splitlines()[-1]}"
     if not np.isfinite(outputs).all():
         return "simulated, it answers with NaN or infinity"
-    _write(folder / SIMULATED, inputs, outputs)
+    _write(folder / SIMULATED, inputs, outputs, more)
     return None
 
 
+def keep_asked(folder: Path, inputs: dict[str, np.ndarray]) -> None:
+    """Let a technique name inputs by which its file is to be compared too, where noise does not reach all."""
+    arrays: dict[str, Any] = inputs
+    np.savez(folder / ASKED, **arrays)
+
+
+def _and_asked(folder: Path, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    if not (folder / ASKED).is_file():
+        return inputs
+    with np.load(folder / ASKED) as asked:
+        return {name: np.concatenate([array, asked[name]]) for name, array in inputs.items()}
+
+
 def _as_written(path: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    return _all_as_written(path, inputs)[0]
+
+
+def _all_as_written(path: Path, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """Return every output, a file of a fixed batch asked as often as it takes."""
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before the import, which starts a thread otherwise
     import onnxruntime
 
@@ -115,7 +137,14 @@ def _as_written(path: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
     options.intra_op_num_threads = 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(None, inputs)[0])
+    count = len(next(iter(inputs.values())))
+    fixed = session.get_inputs()[0].shape[0]
+    size = fixed if isinstance(fixed, int) else count
+    parts = [
+        session.run(None, {name: array[start : start + size] for name, array in inputs.items()})
+        for start in range(0, count, size)
+    ]
+    return [np.concatenate([np.asarray(part) for part in output]) for output in zip(*parts, strict=True)]
 
 
 def _operator_by_operator(path: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
@@ -141,9 +170,14 @@ def write_reference(folder: Path, inputs: dict[str, np.ndarray], outputs: np.nda
     _write(folder / NAME, inputs, outputs)
 
 
-def _write(path: Path, inputs: dict[str, np.ndarray], outputs: np.ndarray) -> None:
+def _write(
+    path: Path,
+    inputs: dict[str, np.ndarray],
+    outputs: np.ndarray,
+    more: dict[str, np.ndarray] | None = None,
+) -> None:
     arrays: dict[str, Any] = {f"in_{name}": array for name, array in inputs.items()}
-    np.savez(path, outputs=outputs, **arrays)
+    np.savez(path, outputs=outputs, **arrays | (more or {}))
 
 
 def pass_on_reference(before: Path, folder: Path) -> None:
@@ -161,22 +195,24 @@ def read_reference(folder: Path) -> tuple[dict[str, np.ndarray], np.ndarray] | N
     return _read(folder / NAME)
 
 
-def read_simulated(folder: Path) -> tuple[dict[str, np.ndarray], np.ndarray] | None:
+def read_simulated(folder: Path, what: str = "outputs") -> tuple[dict[str, np.ndarray], np.ndarray] | None:
     """Return inputs and this file's own outputs with simulated integers, or None where it has none.
+
+    `what` may be ESCALATED, for a file with two networks: for which inputs the second one answered.
 
     Raises:
         BadFile: the file is torn.
     """
-    return _read(folder / SIMULATED)
+    return _read(folder / SIMULATED, what)
 
 
-def _read(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray] | None:
+def _read(path: Path, what: str = "outputs") -> tuple[dict[str, np.ndarray], np.ndarray] | None:
     if not path.is_file():
         return None
     try:
         with path.open("rb") as file, np.load(file) as kept:  # numpy leaves a torn file open
             inputs = {name[3:]: kept[name] for name in kept.files if name.startswith("in_")}
-            return inputs, kept["outputs"]
+            return inputs, kept[what]
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise BadFile(f"{path} cannot be read: {error}", fix="delete that folder and run again") from error
 

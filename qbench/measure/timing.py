@@ -33,24 +33,35 @@ class Window:
 
 
 def time_window(
-    call: Callable[[], object], *, clock_ns: Callable[[], int], window_s: float, warmup_cap_s: float
+    call: Callable[[], object],
+    *,
+    clock_ns: Callable[[], int],
+    window_s: float,
+    warmup_cap_s: float,
+    warm: Callable[[], object] | None = None,
+    lap: int = 1,
 ) -> Window:
     """Call until steady, at most `warmup_cap_s`; then call for `window_s` and keep every duration.
 
     The first call is told apart from the warm-up, the warm-up from the samples, and nothing is averaged. A
     call that is longer than the window is timed once more and once only.
 
+    Where calls differ from each other, `lap` of them are one round of all kinds: the window ends with a whole
+    number of laps, so that each kind has its share. They show no steady median, so `warm` is called instead
+    until steady: it must warm up whatever `call` uses.
+
     Raises:
         BrokenClock: the clock goes back, or does not move while a thousand calls are made.
     """
-    watch = _Stopwatch(call, clock_ns)
+    watch = _Stopwatch(warm or call, clock_ns)
     first = watch.one()
     warmup, steady = _warm_up(watch, clock_ns, int(warmup_cap_s * 1e9) - first)
     typical = median(warmup[-BLOCK:])
     group = max(1, round(GROUP_NS / max(typical, 1))) if typical < TOO_SHORT_NS else 1
+    watch.turn_to(call)
     samples: list[float] = []
     end = clock_ns() + int(window_s * 1e9)
-    while not samples or clock_ns() < end:
+    while not samples or clock_ns() < end or len(samples) % lap:
         samples.append(watch.one() if group == 1 else watch.several(group))
     return Window(first, tuple(warmup), tuple(samples), group, steady)
 
@@ -73,6 +84,10 @@ class _Stopwatch:
     def __init__(self, call: Callable[[], object], clock_ns: Callable[[], int]) -> None:
         self._call, self._clock_ns, self._still = call, clock_ns, 0
         self._last: int | None = None  # what the clock said when a call ended
+
+    def turn_to(self, call: Callable[[], object]) -> None:
+        """Time this call from now on."""
+        self._call = call
 
     def one(self) -> int:
         """Return the nanoseconds of one call."""

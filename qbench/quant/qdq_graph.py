@@ -52,7 +52,7 @@ class Weight:
     elements: int
     bits: int  # width of one stored code
     stored_bytes: int  # codes, scales and zero points
-    macs: int | None = None  # of one inference, a free batch being one; None where it cannot be known
+    macs: int | None = None  # of one inference, all branches taken, a free batch being one; None: not known
     channels: int = 0  # its longest axis: a scale for every channel cannot be more
     moved: int | None = None  # activations that it reads and writes for one inference; None: not known
     multiplied: bool = True  # False: a table that is looked up or added, or an operator unknown to us
@@ -184,6 +184,14 @@ def _graphs(graph: Any) -> Iterator[Any]:
                 yield from _graphs(attribute.g)
 
 
+def _taken(graph: Any) -> Iterator[Any]:
+    """Yield a graph and its branches, as if all were taken; how often a loop's body runs is not known."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute if node.op_type == "If" else ():
+            yield from _taken(attribute.g)
+
+
 def _weights_of(node: Any, graph: OnnxGraph) -> Iterator[Weight]:
     from onnx import TensorProto
 
@@ -253,7 +261,8 @@ def _shapes_for_one(model: Any) -> dict[str, list[int]]:
         return {}
     return {
         value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-        for value in [*inferred.input, *inferred.value_info, *inferred.output]
+        for graph in _taken(inferred)
+        for value in [*graph.input, *graph.value_info, *graph.output]
     }
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 from qbench.cases import BUILD, SEED, ArtifactSpec, Case, Choice, DataSpec, Scenario
 from qbench.records import Evidence, Verdict, Withheld
 from qbench.report.compare import Judgement
-from qbench.report.figures import Figure, Value
+from qbench.report.figures import Figure, Value, typical_latency
 from qbench.units import Unit
 
 Status = Literal["measured", "skipped", "failed", "collapsed"]
@@ -39,7 +39,7 @@ class Round:
     """One round of a cell beside its baseline, with the witnesses of a noisy minute."""
 
     number: int
-    middle: float  # the median of its latencies in s, or of its throughputs in 1/s
+    middle: float  # the median (of mixed calls the mean) of its latencies in s, or throughputs in 1/s
     unit: Unit
     line: int
     ratio: float | None  # None: fp32 has no such round, or the cell is fp32
@@ -170,8 +170,7 @@ class Cell:
 
 def pace_of(cell: Cell) -> float | None:
     """Return what ranks cells of one place by speed, the least first; None where it was not timed."""
-    for name, sign in (("latency", 1.0), ("throughput", -1.0)):
-        value = cell.figures[name]
+    for value, sign in ((typical_latency(cell.figures), 1.0), (cell.figures["throughput"], -1.0)):
         if isinstance(value, Figure):
             return sign * value.value
     return None

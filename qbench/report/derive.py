@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from qbench.cases import Float
-from qbench.report.figures import Absent, Figure, Value, figure
-from qbench.report.join import Joined, Line, sought, why_missing
+from qbench.report.figures import Absent, Figure, Value, figure, typical_latency
+from qbench.report.join import ONE_NETWORK, Joined, Line, sought, why_missing
 from qbench.report.speed import cost_figures, not_timed, speed_figures
 from qbench.report.upkeep import estimated, upkeep
 from qbench.stats import Interval, mean_interval, median, share_interval
@@ -39,6 +39,7 @@ OVER_ALL_EXAMPLES = frozenset({"sqnr", "reference_error", "simulated_error", "na
 NATIVE = "this ran on the device itself: nothing is emulated that could be compared with it"
 SILENT = {  # why a step that was measured says nothing of these
     "simulated_error": "no simulated form of the same numbers was compared with it",
+    "escalated": ONE_NETWORK,
     "native_agreement": NATIVE,
     "native_difference": NATIVE,
 }
@@ -52,6 +53,7 @@ def own_figures(entry: Joined) -> dict[str, Value]:
     figures["covered_ratio"] = _share(entry, "covered_weights", "covered_float", "ratio")
     figures["coverage"] = _share(entry, "covered_float", "model_float", "share")
     figures["coverage_macs"] = _share(entry, "covered_macs", "model_macs", "share")
+    figures["escalated"] = _bits(entry, "escalated")
     figures["native_agreement"] = _bits(entry, "native_agreement")
     figures |= speed_figures(entry)
     figures["outside_share"] = _outside(figures)
@@ -124,7 +126,8 @@ def _share(entry: Joined, over: str, under: str, unit: Unit) -> Value:
 
 def _outside(figures: dict[str, Value]) -> Value:
     """Return the share of a whole request that is spent before and after the network: no bits shorten it."""
-    before, after, call = (figures[name] for name in ("preprocess_time", "postprocess_time", "latency"))
+    before, after = figures["preprocess_time"], figures["postprocess_time"]
+    call = typical_latency(figures)
     for value in (call, before, after):
         if isinstance(value, Absent):
             return value

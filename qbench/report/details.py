@@ -60,7 +60,9 @@ def rounds_table(cell: Cell) -> Table:
     """Return every round: its median, its speed over fp32 in the same round, and the witnesses of noise."""
     names = list(dict.fromkeys(name for found in cell.rounds for name, _ in found.witnesses))
     rate = any(found.unit == "1/s" for found in cell.rounds)
-    middle, against = ("median throughput", "this / fp32") if rate else ("median latency", "fp32 / this")
+    mixed = isinstance(cell.figures["latency_mean"], Figure)
+    latency = "mean latency" if mixed else "median latency"
+    middle, against = ("median throughput", "this / fp32") if rate else (latency, "fp32 / this")
     heads = ["round", middle, against, *(name.replace("_", " ") for name in names), "lines"]
     rows = []
     for found in cell.rounds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -67,6 +68,12 @@ def figure(
     return Figure(value, unit, n, of, lines, interval.kind, interval.low, interval.high)
 
 
+def typical_latency(figures: Mapping[str, Value]) -> Value:
+    """Return what one call takes: the median, or the mean where calls depend on their inputs."""
+    mean = figures["latency_mean"]
+    return mean if isinstance(mean, Figure) else figures["latency"]
+
+
 @dataclass(frozen=True, slots=True)
 class Shown:
     """A row of the catalogue of figures; what the figure rests on is in metrics.CATALOGUE."""
@@ -107,6 +114,7 @@ FIGURES: dict[str, Shown] = {
         Shown("p_value", "McNemar p", "neither", "Exact McNemar test of no difference in accuracy."),
         Shown("flips", "flips", "lower", "Share of examples that went from right to wrong or back."),
         Shown("agreement", "agreement", "higher", "Share of examples with the same first answer as fp32."),
+        _metric("escalated", "share escalated"),
         Shown("kl_divergence", "KL", "lower", CATALOGUE["kl_divergence"].means + " The mean is shown."),
         _metric("sqnr", "SQNR"),
         _metric("reference_error", "reference error"),
@@ -152,6 +160,12 @@ FIGURES: dict[str, Shown] = {
             "latency",
             "lower",
             CATALOGUE["latency"].means + " Median of the rounds' medians; the range is theirs.",
+        ),
+        Shown(
+            "latency_mean",
+            "latency mean",
+            "lower",
+            "Where a second network answers some inputs: median of the rounds' means. Speed-ups rest on it.",
         ),
         Shown("latency_p90", "latency p90", "lower", "90 % of calls took no longer."),
         Shown("latency_p99", "latency p99", "lower", "99 % of calls took no longer."),

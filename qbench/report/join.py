@@ -9,8 +9,10 @@ from typing import Literal
 from qbench.cases import Anchor, ArtifactSpec, Case, DataSpec, Hardware
 from qbench.records import Failed, Measured, Measurement, Record, Skipped, find
 from qbench.report.figures import Absent
+from qbench.stats import median
 from qbench.store import Run
 
+ONE_NETWORK = "one network answers every input"
 NEVER = "the run ended before this was measured"
 
 
@@ -55,6 +57,19 @@ class Joined:
         """Return the metric that tells this cell's speed in its scenario."""
         saturated = self.case is not None and self.case.scenario.name == "saturated"
         return "throughput" if saturated else "latency"
+
+    @property
+    def mixed(self) -> bool:
+        """Tell whether what a call takes depends on its input, because a second network answers some.
+
+        Its calls take one of two times, and the median is that of one of them: it is judged by means.
+        """
+        second = self.score is not None and find(self.score.record.outcome, "escalated") is not None
+        return second and self.timed == "latency"
+
+    def typical(self, samples: tuple[float, ...]) -> float:
+        """Return what one round's samples come to."""
+        return sum(samples) / len(samples) if self.mixed else median(samples)
 
     def speed(self) -> dict[int, tuple[Measurement, int]]:
         """Return by round the samples of `timed`, of the rounds that ended, each with its line."""

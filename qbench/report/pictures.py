@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from qbench.report.cell import Cell, Group
 from qbench.report.drawing import Look
-from qbench.report.figures import FIGURES, Absent, Figure, Value
+from qbench.report.figures import FIGURES, Absent, Figure, Value, typical_latency
 from qbench.report.pareto import Point, Span, standings
 from qbench.report.plots import Dot, Scale, scatter
 from qbench.report.recommend import absent_place
@@ -169,7 +169,7 @@ def _slug(words: str, taken: set[str]) -> str:
 
 
 def _span(cell: Cell, name: str) -> Span | None:
-    value: Value = cell.figures[name]
+    value: Value = typical_latency(cell.figures) if name == "latency" else cell.figures[name]
     return Span.of(value) if isinstance(value, Figure) and cell.status == "measured" else None
 
 

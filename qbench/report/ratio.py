@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from qbench.report.figures import Absent, Figure, Value, figure
+from qbench.report.figures import Absent, Figure, Value, figure, typical_latency
 from qbench.report.join import Joined
 from qbench.report.speed import Rounds, not_timed
 from qbench.stats import Ratios, ratio_by_round, ratio_of_groups
@@ -59,16 +59,19 @@ def _turned(
 ) -> tuple[dict[int, tuple[float, ...]], dict[int, tuple[float, ...]]]:
     """Return over and under: the baseline's latency over the cell's, but the cell's throughput over its."""
     over, under = (own, base) if entry.timed == "throughput" else (base, own)
-    return _samples(over), _samples(under)
+    return _samples(entry, over), _samples(entry, under)
 
 
-def _samples(rounds: Rounds) -> dict[int, tuple[float, ...]]:
+def _samples(entry: Joined, rounds: Rounds) -> dict[int, tuple[float, ...]]:
+    """Return a round's samples, of which the median will be taken; or the mean alone, for both sides."""
+    if entry.mixed:
+        return {k: (entry.typical(measurement.samples),) for k, (measurement, _) in rounds.items()}
     return {k: measurement.samples for k, (measurement, _) in rounds.items()}
 
 
 def seconds_per_example(entry: Joined, own: Mapping[str, Value]) -> float | Absent:
     """Return how long the machine is busy with one example, by what the scenario measured."""
-    value = own[entry.timed]
+    value = own["throughput"] if entry.timed == "throughput" else typical_latency(own)
     if isinstance(value, Absent):
         return value
     if entry.timed == "throughput":

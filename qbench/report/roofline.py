@@ -27,6 +27,8 @@ def roofline(entry: Joined, own: Mapping[str, Value], limits: Limits | None) -> 
     spent = seconds_per_example(entry, own)
     if isinstance(spent, Absent):
         return dict.fromkeys(NAMES, spent)
+    if isinstance(own["escalated"], Figure):
+        return dict.fromkeys(NAMES, Absent("not every example needs the file's second network"))
     case = entry.case
     if limits is None or case is None:
         return dict.fromkeys(NAMES, Absent(NOT_PROBED))

@@ -207,7 +207,7 @@ def _round(entry: Joined, k: int, ratio: float | None) -> Round:
     found = ((name, find(outcome, name)) for name in names)
     witnesses = tuple((name, median(m.samples)) for name, m in found if m is not None and m.samples)
     unit: Unit = "1/s" if entry.timed == "throughput" else "s"
-    return Round(k, median(measurement.samples), unit, number, ratio, witnesses)
+    return Round(k, entry.typical(measurement.samples), unit, number, ratio, witnesses)
 
 
 def _floats(group: Group, cells: list[Cell]) -> list[int]:

@@ -6,11 +6,11 @@ from qbench.cases import FakeQuant
 from qbench.metrics import CATALOGUE
 from qbench.records import Measurement
 from qbench.report.figures import Absent, Figure, Value, figure
-from qbench.report.join import NEVER, Joined, sought, why_missing, withheld
+from qbench.report.join import NEVER, ONE_NETWORK, Joined, sought, why_missing, withheld
 from qbench.stats import Interval, TooFew, coefficient_of_variation, interval_of, median, percentile
 from qbench.units import Unit
 
-LATENCIES = ("latency", "latency_p90", "latency_p99", "latency_variation")
+LATENCIES = ("latency", "latency_mean", "latency_p90", "latency_p99", "latency_variation")
 INSTRUCTIONS = tuple(name for name in CATALOGUE if name.partition("_")[0] == "instructions")
 SATURATED = "saturated: its throughput is measured, not the wait of one call"
 SINGLE = "not measured in this scenario (calls per second computed from latency would be no throughput)"
@@ -57,6 +57,7 @@ def speed_figures(entry: Joined) -> dict[str, Value]:
     calls = "samples" if grouped > 1 else "calls"
     figures: dict[str, Value] = {"throughput": Absent(_told(entry, "throughput") or SINGLE)}
     figures["latency"] = figure(median(middles), "s", len(pooled), calls, lines, between)
+    figures["latency_mean"] = _mean(entry, rounds, calls) if entry.mixed else Absent(ONE_NETWORK)
     for name, p in (("latency_p90", 0.9), ("latency_p99", 0.99)):
         if grouped > 1:
             hidden = f"calls were timed in groups of {grouped}, which hides single slow ones"
@@ -67,6 +68,15 @@ def speed_figures(entry: Joined) -> dict[str, Value]:
     if len(pooled) > 1:
         varied = Figure(coefficient_of_variation(pooled), "share", len(pooled), calls, lines, "whole")
     return figures | {"latency_variation": varied}
+
+
+def _mean(entry: Joined, rounds: Rounds, calls: str) -> Value:
+    """Return the median of the rounds' means; each round is whole laps of the same examples."""
+    means = [entry.typical(measurement.samples) for measurement, _ in rounds.values()]
+    n = sum(len(measurement.samples) for measurement, _ in rounds.values())
+    between = Interval(min(means), max(means), "range", len(means)) if len(means) > 1 else None
+    lines = tuple(number for _, number in rounds.values())
+    return figure(median(means), "s", n, calls, lines, between)
 
 
 def _told(entry: Joined, metric: str) -> str | None:

@@ -255,7 +255,10 @@ def _cautions(cell: Cell, name: str) -> list[str]:
     if name in ("accuracy", "agreement"):
         return [f"saturates: {found.text}" for found in cell.verdicts if found.kind == "saturates"]
     if name in ("latency", "throughput"):
-        return [f"not steady: {found.text}" for found in cell.verdicts if found.kind == "not_steady"]
+        mean = cell.figures["latency_mean"]
+        told = [f"the median: an input may need a second network, and the mean is {mean}"]
+        mixed = told if name == "latency" and isinstance(mean, Figure) else []
+        return mixed + [f"not steady: {found.text}" for found in cell.verdicts if found.kind == "not_steady"]
     if name == "accuracy_difference" and isinstance(cell.figures[name], Figure):
         return [] if cell.judgement.outcome == "pass" else [cell.judgement.text]
     return []

@@ -163,7 +163,21 @@ def test_a_weight_inside_a_branch(tmp_path):
     nodes = [node("If", ["flag"], ["y"], then_branch=then, else_branch=other)]
     stored = {"w": ones(16, 10), "w2": ones(1, 10), "flag": np.array(True)}
     (weight,) = weights(tmp_path, nodes, {"x": ["n", 16]}, {"y": None}, **stored)
-    assert (weight.name, weight.elements, weight.macs) == ("w", 160, None)
+    assert (weight.name, weight.elements, weight.macs) == ("w", 160, 160)  # of an inference that takes it
+
+
+def test_a_weight_inside_a_loop_is_multiplied_who_knows_how_often(tmp_path):
+    number, flag = (helper.make_tensor_value_info(name, kind, []) for name, kind in (("i", 7), ("go", 9)))
+    body = helper.make_graph(
+        [node("MatMul", ["x", "w"], ["a"]), node("Identity", ["go"], ["on"])],
+        "body",
+        [number, flag],
+        [helper.make_tensor_value_info("on", 9, []), *values({"a": ["n", 10]})],
+    )
+    nodes = [node("Loop", ["times", ""], ["y"], body=body)]
+    stored = {"w": ones(16, 10), "times": np.array(3)}
+    (weight,) = weights(tmp_path, nodes, {"x": ["n", 16]}, {"y": None}, **stored)
+    assert (weight.name, weight.macs) == ("w", None)
 
 
 @pytest.mark.parametrize("free", ["n", 0, -1, None])

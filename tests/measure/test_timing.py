@@ -109,6 +109,36 @@ def test_a_clock_that_does_not_move_during_a_call_is_no_division_by_zero():
     assert window.samples_ns
 
 
+# --- calls that differ ------------------------------------------------------------------------------
+
+
+class Mix:
+    """Calls that take 1 ms, 2 ms and 30 ms in turn; the warm-up's takes 33 ms."""
+
+    def __init__(self):
+        self.now, self.count = 0, 0
+
+    def __call__(self):
+        self.now += (1 * MS, 2 * MS, 30 * MS)[self.count % 3]
+        self.count += 1
+
+    def warm(self):
+        self.now += 33 * MS
+
+    def window(self, window_s):
+        how = {"clock_ns": lambda: self.now, "window_s": window_s, "warmup_cap_s": 1.0}
+        return time_window(self, **how, warm=self.warm, lap=3)
+
+
+@pytest.mark.parametrize(("window_s", "laps"), [(0.0, 1), (0.033, 1), (0.034, 2), (0.065, 2), (0.067, 3)])
+def test_calls_that_differ_are_timed_in_whole_laps(window_s, laps):
+    window = Mix().window(window_s)
+    assert window.samples_ns == (1 * MS, 2 * MS, 30 * MS) * laps
+    assert (window.first_ns, set(window.warmup_ns)) == (33 * MS, {33 * MS})
+    assert window.steady
+    assert window.group == 1
+
+
 # --- clocks that lie ---------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ from qbench.errors import QbenchError
 from qbench.formats import cache
 from qbench.formats.artifact import float_state
 from qbench.formats.reference import NO_SIMULATION, read_reference, read_simulated, relative_error
+from qbench.quant.cascade import ESCALATED
 from qbench.records import Measurement, Withheld
 from qbench.run.protocol import Trace
 from qbench.run.steps.session import Opened
@@ -43,8 +44,8 @@ def check(opened: Opened, trace: Trace) -> tuple[Withheld, ...]:
     return tuple(withheld)
 
 
-def first_output(opened: Opened, inputs: dict[str, np.ndarray], *, rows: int) -> np.ndarray:
-    """Return the first output, which must have one row for every example.
+def outputs_of(opened: Opened, inputs: dict[str, np.ndarray], *, rows: int) -> tuple[np.ndarray, ...]:
+    """Return the outputs, of which the first must have one row for every example.
 
     Raises:
         WrongOutputs: it has not.
@@ -56,7 +57,7 @@ def first_output(opened: Opened, inputs: dict[str, np.ndarray], *, rows: int) ->
             f"{opened.case.deployment.backend} gave an output of shape {shape} for {rows} examples",
             fix="leave this engine out for this network (--backend), or export it with the batch first",
         )
-    return outputs[0]
+    return outputs
 
 
 def _with_source(opened: Opened) -> Measurement | Withheld:
@@ -80,13 +81,15 @@ def _with_source(opened: Opened) -> Measurement | Withheld:
 
 def _with_simulation(opened: Opened) -> Measurement | Withheld | None:
     """Compare a quantized file's answers with its own, its integers simulated in float when it was made."""
-    artifact = opened.artifact
+    artifact, folder = opened.artifact, cache.folder_of(opened.case.deployment.artifact)
     if not isinstance(artifact.state, Quantized):
         return None
-    kept = read_simulated(cache.folder_of(opened.case.deployment.artifact))
+    kept = read_simulated(folder)
     if kept is None:
         told = (note.found for note in artifact.notes if note.what == NO_SIMULATION)
         return Withheld("simulated_error", next(told, "no simulated answers were kept with this file"))
+    if opened.escalated is not None:
+        kept = _gone_the_same_way(opened, *kept, read_simulated(folder, ESCALATED))
     near, many = (relative_error(_answers(opened, *some), some[1]) for some in (kept, _crowd(opened, *kept)))
     error, backend = max(near, many), opened.case.deployment.backend
     if error > SIMULATED_LIMIT:
@@ -98,6 +101,34 @@ def _with_simulation(opened: Opened) -> Measurement | Withheld | None:
             "and report it to the engine's makers",
         )
     return Measurement("simulated_error", (error,))
+
+
+def _gone_the_same_way(
+    opened: Opened,
+    inputs: dict[str, np.ndarray],
+    wanted: np.ndarray,
+    simulated: tuple[dict[str, np.ndarray], np.ndarray] | None,
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Return the kept inputs that the same one of the file's two networks answers here.
+
+    Rounding moves the first network's confidence, and an input near the threshold then has the other
+    network's answer: right as well, and not this one. That many inputs are so near is not believed. Among
+    the kept ones are the least and the most sure of the selection examples, so that both networks answer.
+
+    Raises:
+        WrongOutputs: more than half of them have gone the other way.
+    """
+    assert simulated is not None  # written with `wanted`
+    rows = range(len(wanted))
+    went = [opened.escalates({name: array[row : row + 1] for name, array in inputs.items()}) for row in rows]
+    same = np.array(went) == (simulated[1] > 0)
+    if 2 * same.sum() < len(same):
+        raise WrongOutputs(
+            f"{opened.case.deployment.backend} chose the other network for {int((~same).sum())} of "
+            f"{len(same)} inputs than the same file with its integers simulated in float",
+            fix="leave this engine out for this file (--backend), and report it to the engine's makers",
+        )
+    return {name: array[same] for name, array in inputs.items()}, wanted[same]
 
 
 def _crowd(
@@ -116,7 +147,7 @@ def _answers(opened: Opened, inputs: dict[str, np.ndarray], wanted: np.ndarray) 
     answers = []
     for start in range(0, len(wanted), size):
         part = {name: array[start : start + size] for name, array in inputs.items()}
-        answers.append(first_output(opened, part, rows=min(size, len(wanted) - start)))
+        answers.append(outputs_of(opened, part, rows=min(size, len(wanted) - start))[0])
     outputs = np.concatenate(answers)
     if outputs.shape != wanted.shape:
         raise WrongOutputs(

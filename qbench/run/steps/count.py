@@ -37,7 +37,7 @@ def count(request: StepRequest, trace: Trace) -> Measured:
     if not request.counts:
         return _none("nothing counts instructions on this device")
     opened = open_case(request, trace)
-    inputs = opened.timed_inputs()
+    inputs = opened.longest(opened.timed_inputs())  # covered work is that of the whole file
     trace.stage = "count"
     try:
         counted = count_calls(lambda: opened.session.run(inputs), Path(request.counts))

@@ -31,6 +31,7 @@ def deploy(request: StepRequest, trace: Trace) -> Measured:
     start_ns = clock_ns()
     opened.session.run(inputs)
     first_ns = clock_ns() - start_ns
+    inputs = opened.longest(inputs)  # its memory is the file's peak
     for _ in range(CALLS):
         opened.session.run(inputs)
     trace.measurements = [

@@ -66,12 +66,12 @@ def _read(meter: EnergyMeter) -> tuple[float, float]:
 
 
 def _window(opened: Opened, meter: EnergyMeter, request: StepRequest) -> Energy:
-    inputs = opened.timed_inputs()
+    call = opened.call(opened.lap())
     until = time.monotonic() + WARMUP_S
     while time.monotonic() < until:
-        opened.session.run(inputs)
+        call()
     taken = energy_window(
-        lambda: opened.session.run(inputs),
+        call,
         Counter(partial(_read, meter), meter.period_s, meter.wraps_j),
         window_s=request.timing.energy_s,
     )

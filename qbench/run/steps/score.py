@@ -15,7 +15,7 @@ from qbench.measure.verdict import collapsed, drowned, not_finite
 from qbench.metrics import CATALOGUE
 from qbench.records import Evidence, Measured, Measurement, Verdict, Withheld, find
 from qbench.run.protocol import StepRequest, Trace
-from qbench.run.steps.check import BATCH, check, first_output
+from qbench.run.steps.check import BATCH, check, outputs_of
 from qbench.run.steps.session import Opened, no_energy, open_case
 from qbench.run.steps.twin import beside_twin
 
@@ -41,18 +41,18 @@ def score(request: StepRequest, trace: Trace) -> Measured:
     trace.stage = "check"
     no_reference = check(opened, trace)
     trace.stage = "proof of kernel"
-    proof = opened.session.prove(opened.some())
+    proof = opened.session.prove(opened.longest(opened.some()))
     trace.measurements += [
         Measurement("low_bit_kernels", (proof.low_bit,)),
         Measurement("other_kernels", (proof.other,)),
     ]
     _kernels_ran_as_claimed(opened, proof)
     trace.stage = "score"
-    outputs = _answers(opened)
+    outputs, escalated = _answers(opened)
     measurements, withheld = opened.task.score(outputs, opened.examples)
     compared, absent = _against_float(outputs, request)
     beside, unlike = beside_twin(outputs, request)
-    trace.measurements += [*measurements, *compared, *beside]
+    trace.measurements += [*measurements, *escalated, *compared, *beside]
     verdict = _collapse(opened, outputs, request, trace)
     kept = logits_file(opened.case.deployment, opened.examples.data_id)
     kept.parent.mkdir(parents=True, exist_ok=True)
@@ -62,15 +62,17 @@ def score(request: StepRequest, trace: Trace) -> Measured:
     return Measured(tuple(trace.measurements), withheld, (verdict,) if verdict else (), evidence)
 
 
-def _answers(opened: Opened) -> np.ndarray:
-    """Return the first output for every example, in order."""
+def _answers(opened: Opened) -> tuple[np.ndarray, list[Measurement]]:
+    """Return the first output for every example, in order, and which of them a second network answered."""
     size, count = opened.fixed_batch or BATCH, len(opened.examples)
-    parts = []
+    parts, went = [], []
     for start in range(0, count, size):
         wanted = min(size, count - start)
-        answer = first_output(opened, opened.batch(start, size), rows=opened.fixed_batch or wanted)
-        parts.append(answer[:wanted])
-    return np.concatenate(parts)
+        found = outputs_of(opened, opened.batch(start, size), rows=opened.fixed_batch or wanted)
+        parts.append(found[0][:wanted])
+        if opened.escalated is not None:
+            went.append(float(found[opened.escalated][0]))
+    return np.concatenate(parts), [Measurement("escalated", tuple(went))] if went else []
 
 
 def _kernels_ran_as_claimed(opened: Opened, proof: KernelProof) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import cycle
 
 import numpy as np
 
@@ -13,10 +15,13 @@ from qbench.errors import DoesNotFit
 from qbench.formats import cache
 from qbench.formats.artifact import Artifact, load
 from qbench.meters.base import why_unavailable
+from qbench.quant.cascade import escalated_at
 from qbench.records import Withheld
 from qbench.run.choose import task_of
 from qbench.run.protocol import StepRequest, Trace
 from qbench.tasks.base import Examples, Task, batch_of, fetch
+
+LAP = 300  # examples that calls take in turn where what a call takes depends on its input
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,12 @@ class Opened:
     def fixed_batch(self) -> int | None:
         """Return the one batch size that the network takes, or None where it takes any."""
         return self.artifact.inputs[0].shape[0] if self.artifact.inputs else None
+
+    @property
+    def escalated(self) -> int | None:
+        """Return which output says that a second network answered; None where one network answers all."""
+        alone = self.fixed_batch == 1
+        return escalated_at([spec.name for spec in self.artifact.outputs]) if alone else None
 
     def some(self) -> dict[str, np.ndarray]:
         """Return the smallest batch that the network takes."""
@@ -59,6 +70,41 @@ class Opened:
                 fix=f"write batch = {fixed} in the suite, or export the network with a free first dimension",
             )
         return self.batch(0, fixed or wanted)
+
+    def lap(self) -> tuple[dict[str, np.ndarray], ...]:
+        """Return what timed calls are asked in turn: one batch, or the first examples where inputs matter.
+
+        Raises:
+            DoesNotFit: see timed_inputs.
+        """
+        usual = self.timed_inputs()
+        if self.escalated is None:
+            return (usual,)
+        return tuple(self.batch(row, 1) for row in range(min(LAP, len(self.examples))))
+
+    def call(self, lap: tuple[dict[str, np.ndarray], ...]) -> Callable[[], object]:
+        """Return a call that asks these in turn, from any number of threads."""
+        session = self.session
+        if len(lap) == 1:
+            return lambda: session.run(lap[0])
+        turn = cycle(lap)
+        return lambda: session.run(next(turn))
+
+    def longest(self, usual: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return what takes all of the file: the first example that its second network answers.
+
+        Without a second network, or where it answers none of the first examples, that is what is given.
+        """
+        if self.escalated is not None:
+            for row in range(min(LAP, len(self.examples))):
+                inputs = self.batch(row, 1)
+                if self.escalates(inputs):
+                    return inputs
+        return usual
+
+    def escalates(self, inputs: dict[str, np.ndarray]) -> bool:
+        """Tell whether the second network answers this input."""
+        return self.escalated is not None and bool(self.session.run(inputs)[self.escalated][0])
 
 
 def no_energy(request: StepRequest, device: str) -> tuple[Withheld, ...]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    Lap = tuple[dict[str, np.ndarray], ...]
+
 SATURATED = "saturated: how often a request is done is measured, not how long one waits"
 SINGLE = "one stream: calls per second computed from latency would be no throughput"
 ONE_STREAM = "energy is measured with one stream: the cell with one stream has it"
@@ -28,24 +30,31 @@ WARMUP_S = 0.5  # of all streams together, before their ends are counted
 
 
 def time_case(request: StepRequest, trace: Trace) -> Measured:
-    """Time the deployment in its scenario, the same batch every call."""
+    """Time the deployment in its scenario: the same batch every call, where the input does not matter.
+
+    Where it does, calls take the first examples in turn, in whole laps, so that mean and tail are those of
+    the mix. The warm-up repeats one that both networks answer: it is steady, and it warms both.
+    """
     opened = open_case(request, trace)
-    inputs = opened.timed_inputs()
+    lap = opened.lap()
     trace.stage = "measure"
     rows, batch = opened.fixed_batch, opened.case.scenario.batch
     filled = Evidence("batch", f"filled up to {rows}, the only size that the network takes")
-    evidence = (filled,) if rows and rows > batch else ()
+    warm, told = _warm(opened, lap)
+    evidence = (filled, *told) if rows and rows > batch else told
     start = Witness.now()
     if opened.case.scenario.name == "saturated":
-        throughput = _saturated(opened, inputs, request)
+        throughput = _saturated(opened, lap, request)
         withheld = (Withheld("latency", SATURATED), Withheld("energy", ONE_STREAM))
         return Measured((throughput, *Witness.now().since(start)), withheld, (), evidence)
     try:
         window = time_window(
-            _call(opened, inputs),
+            _call(opened, lap),
             clock_ns=opened.session.clock_ns,
             window_s=request.timing.window_s,
             warmup_cap_s=request.timing.warmup_cap_s,
+            warm=_call(opened, (warm,)) if warm else None,
+            lap=len(lap),
         )
     except BrokenClock as broken:
         withheld = (Withheld("latency", broken.problem), Withheld("throughput", SINGLE))
@@ -59,16 +68,25 @@ def time_case(request: StepRequest, trace: Trace) -> Measured:
     )
 
 
-def _call(opened: Opened, inputs: dict[str, np.ndarray]) -> Callable[[], object]:
+def _warm(opened: Opened, lap: Lap) -> tuple[dict[str, np.ndarray] | None, tuple[Evidence, ...]]:
+    """Return what the warm-up repeats, where calls differ, and how many of them take the longer way."""
+    if opened.escalated is None:
+        return None, ()
+    went = [opened.escalates(inputs) for inputs in lap]
+    told = f"{len(lap)} examples in turn, in whole laps; {sum(went)} of them escalate"
+    return lap[went.index(True) if any(went) else 0], (Evidence("timed calls", told),)
+
+
+def _call(opened: Opened, lap: Lap) -> Callable[[], object]:
     """Return the timed call; slowed down where the scenario says so, as it is elsewhere."""
     session = opened.session
-    return slowed(lambda: session.run(inputs), opened.case.scenario.slowed, session.clock_ns, session.spend)
+    return slowed(opened.call(lap), opened.case.scenario.slowed, session.clock_ns, session.spend)
 
 
-def _saturated(opened: Opened, inputs: dict[str, np.ndarray], request: StepRequest) -> Measurement:
+def _saturated(opened: Opened, lap: Lap, request: StepRequest) -> Measurement:
     """Return examples per second with every stream calling without a pause."""
     found = saturate(
-        _call(opened, inputs),
+        _call(opened, lap),
         streams=opened.case.deployment.streams,
         clock_ns=opened.session.clock_ns,
         window_s=request.timing.window_s,
