@@ -8,6 +8,8 @@ step costs the same however many examples there are.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +17,8 @@ import numpy as np
 from qbench.quant.affine import Coded, WeightGrid, spread
 from qbench.quant.moments import RIDGE, Moments, loss
 
-STEPS = 600
+MOST, LEAST = 600, 200  # steps
+WORK = 4e11  # multiply-accumulates of one layer's steps, about: a wide layer has fewer steps
 RATE = 2e-2
 PULL = 0.02  # weight of the regularizer, the error being told as a share of nearest rounding's
 WARM = 0.2  # of the steps without it
@@ -23,7 +26,7 @@ STRETCH = (-0.1, 1.1)  # eq. 23: h reaches 0 and 1 at a finite v
 SHARPNESS = (20.0, 2.0)  # of eq. 24, from the first step to the last
 
 
-def adaround(matrix: np.ndarray, nearest: Coded, grid: WeightGrid, of: Moments, steps: int = STEPS) -> Coded:
+def adaround(matrix: np.ndarray, nearest: Coded, grid: WeightGrid, of: Moments) -> Coded:
     """Return codes with the least error found: no output channel's is above nearest rounding's.
 
     Shapes:
@@ -52,22 +55,24 @@ def adaround(matrix: np.ndarray, nearest: Coded, grid: WeightGrid, of: Moments, 
 
     before = loss(target.numpy(), tensor(nearest.restored).numpy(), of)
     told = torch.from_numpy(np.maximum(before, before.mean() * 1e-3 + 1e-30).astype("f4"))
-    optimizer = torch.optim.Adam([v], RATE)
-    for step in range(steps):
-        soft = torch.clamp(torch.sigmoid(v) * width + low, 0, 1)
-        codes = torch.clamp(base + offset + soft, grid.low, grid.high)
-        rounded = torch.where(kept, 0.0, (codes - offset) * size)
-        with torch.no_grad():  # the gradient of the quadratic form, by one product in the place of three
-            slope = 2 * (rounded @ own - wanted) / told[:, :, None]
-        error = (rounded * slope).sum(2)
-        done = (step / steps - WARM) / (1 - WARM)
-        pull = torch.zeros(())
-        if done >= 0:
-            sharp = SHARPNESS[1] + (SHARPNESS[0] - SHARPNESS[1]) * (1 - done)
-            pull = PULL * (1 - (2 * soft - 1).abs() ** sharp).sum(2).mean()
-        optimizer.zero_grad()
-        (error.mean() + pull).backward()
-        optimizer.step()
+    steps = int(min(max(WORK / (matrix.size * matrix.shape[1]), LEAST), MOST))
+    with _one_thread():
+        optimizer = torch.optim.Adam([v], RATE)
+        for step in range(steps):
+            soft = torch.clamp(torch.sigmoid(v) * width + low, 0, 1)
+            codes = torch.clamp(base + offset + soft, grid.low, grid.high)
+            rounded = torch.where(kept, 0.0, (codes - offset) * size)
+            with torch.no_grad():  # the gradient of the quadratic form, by one product in the place of three
+                slope = 2 * (rounded @ own - wanted) / told[:, :, None]
+            error = (rounded * slope).sum(2)
+            done = (step / steps - WARM) / (1 - WARM)
+            pull = torch.zeros(())
+            if done >= 0:
+                sharp = SHARPNESS[1] + (SHARPNESS[0] - SHARPNESS[1]) * (1 - done)
+                pull = PULL * (1 - (2 * soft - 1).abs() ** sharp).sum(2).mean()
+            optimizer.zero_grad()
+            (error.mean() + pull).backward()
+            optimizer.step()
 
     up = (v.detach().numpy() >= 0).reshape(matrix.shape)
     learned = np.clip(floor + zero + up, grid.low, grid.high)
@@ -75,3 +80,16 @@ def adaround(matrix: np.ndarray, nearest: Coded, grid: WeightGrid, of: Moments, 
     after = loss(target.numpy(), tensor(replace(nearest, codes=learned).restored).numpy(), of)
     better = (after < before).reshape(-1)[:, None]
     return replace(nearest, codes=np.where(better, learned, nearest.codes))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on one thread: a step is short, and threads that wait for each other crawl where it is busy."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
