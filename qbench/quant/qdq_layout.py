@@ -51,10 +51,6 @@ class Layout:
         quantizer.model.topological_sort()
         return quantizer.model.model
 
-    def save(self, network: Any, ranges: dict[str, Range], path: str) -> None:
-        """Write the QDQ model to a file."""
-        self._quantizer(network, ranges).model.save_model_to_file(path, False)
-
     def _types(self) -> tuple[Any, Any]:
         from onnxruntime.quantization import QuantType
 

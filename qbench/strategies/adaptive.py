@@ -12,6 +12,7 @@ from qbench.cases import Quantized, Scheme, State
 from qbench.errors import BadParameter, DoesNotFit
 from qbench.quant import assign
 from qbench.quant.affine import WeightGrid
+from qbench.quant.compact import compact
 from qbench.quant.layer_times import layer_times
 from qbench.quant.onnx_layers import quietly, read_network
 from qbench.quant.ptq import FLOAT, Product, Ptq, Recipe
@@ -110,7 +111,7 @@ class Adaptive(Strategy):
                 "adaptive: within this budget every layer stays in float", fix="lower limit, or take fp32"
             )
         path = folder / "model.onnx"
-        onnx.save(product.model, path)
+        onnx.save(compact(product.model), path)
         state = self.state(artifact.state)
         return replace(artifact, path=path, state=state, notes=(*artifact.notes, *chooser.notes(chosen)))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from qbench.cases import FakeQuant, Quantized, Scheme, State
 from qbench.errors import BadParameter
 from qbench.quant.affine import WeightGrid
+from qbench.quant.compact import compact
 from qbench.quant.explanation import explained
 from qbench.quant.onnx_layers import quietly, read_network
 from qbench.quant.ptq import IN_FLOAT, STORED, Ptq, Recipe
@@ -45,6 +46,7 @@ class PostTraining(Strategy):
     keep_ends: the first and the last layer stay in 8 bits, as is usual below 8 (Esser et al. 2020,
     arXiv:1902.08153, section 4); of no effect at 8 and more.
     bias_correction: what rounding moves of a layer's mean output is added to its bias.
+    float_biases: biases as floats, which engines round as they load the file: a smaller file (compact.py).
     group_size: weights that share a scale, of granularity per_group.
     """
 
@@ -69,6 +71,7 @@ class PostTraining(Strategy):
     rounding: Literal["nearest", "adaround"] = "nearest"
     bias_correction: bool = False
     keep_ends: bool = False
+    float_biases: bool = False
 
     def __post_init__(self) -> None:
         """Check the parameters."""
@@ -117,7 +120,10 @@ class PostTraining(Strategy):
             finite_or_raise(calibration.inputs, "ptq")
             product = Ptq(network, lambda: calibration.in_batches(BATCH), "ptq").quantized(self._recipe())
         path = folder / "model.onnx"
-        onnx.save(product.model if self.deployed else product.simulated(), path)
+        onnx.save(
+            compact(product.model, float_biases=self.float_biases) if self.deployed else product.simulated(),
+            path,
+        )
         state = self.state(artifact.state)
         if not self.bias_correction:
             return replace(artifact, path=path, state=state)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from qbench.cases import FakeQuant, Quantized, Scheme, State
 from qbench.errors import BadParameter, DoesNotFit
 from qbench.quant.affine import WeightGrid
+from qbench.quant.compact import compact
 from qbench.quant.learning import Schedule, checkpoint_key
 from qbench.quant.onnx_layers import quietly, read_network
 from qbench.quant.ptq import STORED, Ptq, Recipe
@@ -130,7 +131,7 @@ class QuantizationAwareTraining(Strategy):
                 coarse=self.gradients == "int8",
             )
         path = folder / "model.onnx"
-        onnx.save(product.model if self.deployed else product.simulated(), path)
+        onnx.save(compact(product.model) if self.deployed else product.simulated(), path)
         note = Note("training", str(told), warns=False)
         return replace(artifact, path=path, state=self.state(artifact.state), notes=(*artifact.notes, note))
 

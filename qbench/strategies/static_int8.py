@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from qbench.cases import Quantized, Scheme, State
 from qbench.errors import BadParameter
 from qbench.quant.affine import WeightGrid
+from qbench.quant.compact import compact
 from qbench.quant.explanation import explained
 from qbench.quant.fold import fold_batch_norm
 from qbench.quant.observers import Grid, Histogram, Range, entropy, mse, percentile
@@ -49,6 +50,7 @@ class StaticInt8(Strategy):
     graph, where other grids simply end at zero, and half of the codes after it are unused.
     reduce_range: weights in 7 bits, so that no kernel without VNNI saturates.
     percentile: share of the values, in percent, that the observer of that name keeps unclipped.
+    float_biases: biases as floats, which engines round as they load the file: a smaller file (compact.py).
     """
 
     about: ClassVar[str] = "int8 weights and activations, scales from calibration data"
@@ -64,6 +66,7 @@ class StaticInt8(Strategy):
     activation_bits: Literal[8, 16] = 8
     scheme: Literal["u8s8", "s8s8"] = "u8s8"
     symmetric: bool = False
+    float_biases: bool = False
 
     def __post_init__(self) -> None:
         """Check the parameters."""
@@ -109,12 +112,15 @@ class StaticInt8(Strategy):
             DoesNotFit: also where there is no calibration data, or it is not finite, or the network makes
                 numbers of it that are not.
         """
+        import onnx
+
         path = folder / "model.onnx"
         with quietly():
             network = self._read(artifact.path)
             finite_or_raise(calibration.inputs, "static_int8")
             ranges = self._ranges(runner(network, self._layout().rounded(network)), calibration)
-            self._layout().save(network, ranges, str(path))
+            model = compact(self._layout().written(network, ranges), float_biases=self.float_biases)
+            onnx.save(model, path)
         notes = (*artifact.notes, *self._saturation(path, calibration))
         return replace(artifact, path=path, state=self.state(artifact.state), notes=notes)
 

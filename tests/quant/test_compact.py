@@ -1,0 +1,73 @@
+"""What a QDQ file holds twice goes; its answers stay to the bit."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, numpy_helper
+
+from qbench.quant.compact import compact
+from qbench.quant.onnx_layers import read_network
+from qbench.quant.ptq import Ptq, Recipe
+
+
+@pytest.fixture(scope="module")
+def qdq(in_format, images):
+    """Return the small network in int8, as onnxruntime's quantizer lays it out."""
+    network = read_network(in_format("onnx").path, ("Conv", "Gemm"), "test")
+    return Ptq(network, lambda: [{"images": images}], "test").quantized(Recipe()).model
+
+
+def copied(model):
+    return onnx.ModelProto.FromString(model.SerializeToString())
+
+
+def answers(model, images):
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, {"images": images})[0]
+
+
+def biases(model):
+    return [tensor for tensor in model.graph.initializer if tensor.data_type == TensorProto.INT32]
+
+
+@pytest.mark.parametrize("float_biases", [False, True])
+def test_a_smaller_file_answers_the_same_to_the_bit(qdq, images, float_biases):
+    small = compact(copied(qdq), float_biases=float_biases)
+    onnx.checker.check_model(small, full_check=True)
+    assert small.ByteSize() < qdq.ByteSize()
+    np.testing.assert_array_equal(answers(small, images), answers(qdq, images))
+
+
+def test_float_biases_take_fewer_bytes_and_no_integers(qdq):
+    plain, small = compact(copied(qdq)), compact(copied(qdq), float_biases=True)
+    assert biases(plain)
+    assert not biases(small)
+    assert small.ByteSize() < plain.ByteSize()
+
+
+def test_equal_tensors_stand_once_and_different_ones_stay_apart():
+    make, node = numpy_helper.from_array, onnx.helper.make_node
+    same, other = np.ones(3, "f4"), np.array([1, 1, 2], "f4")
+    graph = onnx.helper.make_graph(
+        [node("Add", ["x", "a"], ["y"]), node("Add", ["y", "b"], ["z"]), node("Add", ["z", "c"], ["out"])],
+        "three sums",
+        [onnx.helper.make_tensor_value_info("x", TensorProto.FLOAT, [3])],
+        [onnx.helper.make_tensor_value_info("out", TensorProto.FLOAT, [3])],
+        [make(same, "a"), make(same, "b"), make(other, "c"), make(same, "nobody's")],
+    )
+    small = compact(onnx.helper.make_model(graph))
+    assert [tensor.name for tensor in small.graph.initializer] == ["a", "c"]
+    assert [list(one.input) for one in small.graph.node] == [["x", "a"], ["y", "a"], ["z", "c"]]
+
+
+def test_types_that_share_their_bytes_are_not_equal():
+    make, node = numpy_helper.from_array, onnx.helper.make_node
+    graph = onnx.helper.make_graph(
+        [node("DequantizeLinear", ["x", "s", "z"], ["y"]), node("Gather", ["y", "i"], ["out"], axis=0)],
+        "an index and a zero point",
+        [onnx.helper.make_tensor_value_info("x", TensorProto.INT32, [3])],
+        [onnx.helper.make_tensor_value_info("out", TensorProto.FLOAT, [])],
+        [make(np.float32(1), "s"), make(np.int32(0), "z"), make(np.int64(0), "i")],
+    )
+    assert len(compact(onnx.helper.make_model(graph)).graph.initializer) == 3
