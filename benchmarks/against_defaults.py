@@ -55,8 +55,9 @@ NETWORKS = [f"{kind}-{data}" for data in ("glyphs", "cifar10") for kind in ("res
 DATA = (("calibration", 256, 0), ("selection", 2_000, None), ("test", 10_000, None))  # at most; drawn by seed
 BATCH = 50  # examples at a time when answers are asked for
 WARMUP_S, WINDOW_S = 0.5, 1.0
-POOL = {f"static_int8 {x}": ("static_int8", {"observer": x}) for x in ("minmax", "mse", "percentile")}
-POOL |= {"ptq nearest": ("ptq", {}), "ptq bias_correction": ("ptq", {"bias_correction": True})}
+SMALL = {"float_biases": True}  # as the others store them
+POOL = {f"static_int8 {x}": ("static_int8", SMALL | {"observer": x}) for x in ("minmax", "mse", "percentile")}
+POOL |= {"ptq nearest": ("ptq", SMALL), "ptq bias_correction": ("ptq", SMALL | {"bias_correction": True})}
 PACKAGES = (
     "neural-compressor==2.6", "onnxruntime==1.19.2", "onnx==1.16.2", "numpy==1.26.4",
     "setuptools<81", "six",  # it imports pkg_resources and six without asking for them
