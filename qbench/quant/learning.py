@@ -85,9 +85,9 @@ def learn(
     parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(parameters, schedule.learning_rate)
     checkpoint = cache_folder() / "train" / f"{key}.pt"
-    first, spent_s, first_loss = _resume(checkpoint, student, optimizer)
+    first, spent_s, first_loss, loss = _resume(checkpoint, student, optimizer)
     steps = max(count // schedule.batch, 1)
-    begun, done, loss, out_of_time = time.perf_counter() - spent_s, first, first_loss, False
+    begun, done, out_of_time = time.perf_counter() - spent_s, first, False
     for epoch in range(first, schedule.epochs):
         wall_s = time.perf_counter() - begun
         if schedule.minutes and epoch and wall_s * (epoch + 1) / epoch > schedule.minutes * 60:
@@ -116,7 +116,8 @@ def learn(
                 share = (epoch + (step + 1) / steps) / schedule.epochs
                 tell(f"training: {share:.0%}, loss {mean:.3g}")
         loss, done = total / steps, epoch + 1
-        _save(checkpoint, student, optimizer, done, time.perf_counter() - begun, first_loss)
+        kept = {"epochs": done, "wall_s": time.perf_counter() - begun, "first_loss": first_loss, "loss": loss}
+        _save(checkpoint, student, optimizer, kept)
     checkpoint.unlink(missing_ok=True)  # the file made of it is kept, by the content of what made it
     return Learned(done, loss, first_loss, time.perf_counter() - begun, out_of_time)
 
@@ -171,28 +172,22 @@ def _sane(loss: float, usual: float, epoch: int, step: int, schedule: Schedule) 
     )
 
 
-def _save(path: Path, student: Any, optimizer: Any, epochs: int, wall_s: float, first_loss: float) -> None:
+def _save(path: Path, student: Any, optimizer: Any, facts: dict[str, Any]) -> None:
     """Write under another name first, so that a kill in the middle costs one epoch."""
     import torch
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    kept = {
-        "student": student.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "epochs": epochs,
-        "wall_s": wall_s,
-        "first_loss": first_loss,
-    }
+    kept = {"student": student.state_dict(), "optimizer": optimizer.state_dict(), **facts}
     torch.save(kept, path.with_suffix(".part"))
     path.with_suffix(".part").replace(path)
 
 
-def _resume(path: Path, student: Any, optimizer: Any) -> tuple[int, float, float]:
+def _resume(path: Path, student: Any, optimizer: Any) -> tuple[int, float, float, float]:
     import torch
 
     if not path.is_file():
-        return 0, 0.0, 0.0
+        return 0, 0.0, 0.0, 0.0
     kept = torch.load(path, weights_only=True)
     student.load_state_dict(kept["student"])
     optimizer.load_state_dict(kept["optimizer"])
-    return int(kept["epochs"]), float(kept["wall_s"]), float(kept["first_loss"])
+    return int(kept["epochs"]), *(float(kept[name]) for name in ("wall_s", "first_loss", "loss"))

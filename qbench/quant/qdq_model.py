@@ -94,6 +94,15 @@ class QdqModel(Store):
             name = maker.input[0]
         return name if name in self.graph.stored else None
 
+    def users(self, weight: StoredWeight) -> list[Any]:
+        """Return the nodes that multiply with a weight where its own does: that one, and those it shares it with."""
+        name, place = weight.node.input[weight.position], weight.position
+        return [
+            n
+            for n in self.graph.nodes
+            if n.op_type in ONNX_MACS and list(n.input[place : place + 1]) == [name]
+        ]
+
     # --- changing it --------------------------------------------------------------------------------------
 
     def set_weight(self, weight: StoredWeight, codes: np.ndarray, scale: np.ndarray, bits: int) -> None:

@@ -19,6 +19,7 @@ from qbench.quant.qdq_layout import runner
 from qbench.quant.qdq_model import QdqModel
 from qbench.quant.ranges import Batch
 
+FUSED = ("Relu", "Clip")  # part of the layer before them: they round where it does
 Right = Callable[[np.ndarray], np.ndarray]  # outputs (count, ...) -> per example, right or not
 
 
@@ -76,7 +77,7 @@ def alone(
 ) -> Iterator[tuple[str, int, float]]:
     """Yield node, bits and how far the answers move when nothing but this layer is rounded to them."""
     wanted = outputs_of(ptq.network, ptq.batches())
-    others = {layer.node: FLOAT for layer in layers}
+    others = {node.name: FLOAT for node in ptq.network.graph.node if node.op_type not in FUSED}
     for number, layer in enumerate(layers):
         tell(f"sensitivity: layer {number + 1} of {len(layers)}")
         for width in bits:
