@@ -190,4 +190,4 @@ def _resume(path: Path, student: Any, optimizer: Any) -> tuple[int, float, float
     kept = torch.load(path, weights_only=True)
     student.load_state_dict(kept["student"])
     optimizer.load_state_dict(kept["optimizer"])
-    return int(kept["epochs"]), *(float(kept[name]) for name in ("wall_s", "first_loss", "loss"))
+    return int(kept["epochs"]), float(kept["wall_s"]), float(kept["first_loss"]), float(kept["loss"])

@@ -21,8 +21,8 @@ def read_network(path: Path | None, covers: tuple[str, ...], technique: str) -> 
 
     Weights become initializers, wherever the exporter put them (onnxruntime's quantizers take what a Constant
     or a Transpose gives for an activation, and leave it in float); none of them is a graph input; the
-    operator set is one that can say what a quantizer writes; a Gemm's factors are in its numbers; and shapes noted for intermediate values are
-    dropped, because they go stale when a quantizer transposes a weight.
+    operator set is one that can say what a quantizer writes; a Gemm's factors are in its numbers; and shapes
+    noted for intermediate values are dropped, because they go stale when a quantizer transposes a weight.
 
     Raises:
         DoesNotFit: no operator with a stored weight is covered; the kinds that were found are named.

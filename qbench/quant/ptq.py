@@ -211,7 +211,7 @@ class Ptq:
         done: Product,
         learned: Scales | None,
     ) -> int:
-        """Round a weight for the first node that multiplies with it; return how many biases were corrected."""
+        """Round a weight for the first node that takes it; return how many biases were corrected."""
         node, array = self.weight_of(weight)
         matrix = as_matrix(node, array)
         users = [replace(weight, node=user) for user in model.users(weight)]

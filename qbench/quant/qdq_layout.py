@@ -41,7 +41,7 @@ class Layout:
         return update_opset_version(network, *self._types())
 
     def rounded(self, network: Any) -> list[str]:
-        """Return the activations that need a range; a bias of several nodes was given other names meanwhile."""
+        """Return the activations that need a range; copies of a bias that nodes share are none."""
         wanted = self._quantizer(network, {})
         made = {name for node in network.graph.node for name in node.output}
         made |= {value.name for value in network.graph.input} - set(wanted.initializers)

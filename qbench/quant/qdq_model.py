@@ -95,13 +95,10 @@ class QdqModel(Store):
         return name if name in self.graph.stored else None
 
     def users(self, weight: StoredWeight) -> list[Any]:
-        """Return the nodes that multiply with a weight where its own does: that one, and those it shares it with."""
+        """Return the nodes that multiply with a weight where its own does: that one first."""
         name, place = weight.node.input[weight.position], weight.position
-        return [
-            n
-            for n in self.graph.nodes
-            if n.op_type in ONNX_MACS and list(n.input[place : place + 1]) == [name]
-        ]
+        products = [node for node in self.graph.nodes if node.op_type in ONNX_MACS]
+        return [node for node in products if node.input[place : place + 1] == [name]]
 
     # --- changing it --------------------------------------------------------------------------------------
 

@@ -181,9 +181,9 @@ class _Chooser:
                 break
             share = (low + high) / 2 if best else min(2 * share, (share + 1) / 2)
         if best is None:
-            told = "; ".join(self.tried)
             raise DoesNotFit(
-                f"adaptive: no network of {len(self.tried)} lost {100 * self.wanted.limit:g} points or less ({told})",
+                f"adaptive: no network of {len(self.tried)} lost {100 * self.wanted.limit:g} points or less "
+                f"({'; '.join(self.tried)})",
                 fix="allow more to be lost, or train: qat",
             )
         return best
