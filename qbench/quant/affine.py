@@ -50,7 +50,8 @@ class Coded:
     @property
     def restored(self) -> np.ndarray:
         """Return the matrix in float32."""
-        return (self.codes - spread(self.zero_point, self.codes)) * spread(self.scale, self.codes)
+        steps = self.codes - spread(self.zero_point, self.codes)
+        return steps.astype("f4") * spread(self.scale, self.codes)
 
 
 def spread(scale: np.ndarray, matrix: np.ndarray) -> np.ndarray:
