@@ -139,7 +139,7 @@ class QdqModel(Store):
         self._need_int4()
         wide = weight.stored
         packed = f"{wide.removesuffix('_int4')}_int4"
-        self.put_tensor(helper.make_tensor(packed, TensorProto.INT4, codes.shape, codes.ravel().tolist()))
+        self.put_tensor(helper.make_tensor(packed, TensorProto.INT4, codes.shape, _nibbles(codes), raw=True))
         weight.stored = packed
         if wide == packed:
             return
@@ -246,6 +246,12 @@ class QdqModel(Store):
             if entry.domain in ("", "ai.onnx"):
                 entry.version = max(entry.version, INT4_OPSET)
         self.model.ir_version = max(self.model.ir_version, INT4_IR)
+
+
+def _nibbles(codes: np.ndarray) -> bytes:
+    """Return codes of four bits two to a byte, the first in the lower half: as numbers they take more."""
+    flat = np.append(codes.ravel(), np.zeros(codes.size % 2, codes.dtype)) & 15
+    return (flat[::2] | flat[1::2] << 4).astype(np.uint8).tobytes()
 
 
 def default_type(node: Any) -> type[np.integer]:
