@@ -22,8 +22,8 @@ KERNEL = "_kernel_time"
 def layer_times(network: Any, inputs: dict[str, np.ndarray], layers: Iterable[str]) -> dict[str, float]:
     """Return the median seconds of these layers by node name, on one thread.
 
-    Integer kernels keep the node's name with a suffix; blocked float convolutions take that of the tensor
-    that they write, behind what was fused into them (onnxruntime 1.31).
+    Integer kernels keep the node's name with a suffix, fused products with "fused" before it; blocked float
+    convolutions take that of the tensor that they write, behind what was fused into them (onnxruntime 1.31).
 
     Raises:
         DoesNotFit: a layer is not among what ran.
@@ -32,7 +32,7 @@ def layer_times(network: Any, inputs: dict[str, np.ndarray], layers: Iterable[st
     times = {}
     made = {node.name: node for node in network.graph.node}
     for node in (made[name] for name in layers):
-        own = [name for name in seen if name == node.name or name.startswith(f"{node.name}_")]
+        own = [name for name in seen if f"{name}_".removeprefix("fused ").startswith(f"{node.name}_")]
         own = own or [name for name in _written(network, node) if name in seen][:1]
         if not own:
             raise DoesNotFit(

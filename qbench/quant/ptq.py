@@ -20,7 +20,7 @@ from qbench.quant.moments import Moments, moments, rows_of, shift
 from qbench.quant.observers import Grid, Histogram, Range, entropy, minmax, mse, percentile
 from qbench.quant.products import as_matrix, fact, from_matrix
 from qbench.quant.qdq_layout import Layout, runner
-from qbench.quant.qdq_model import BIASED, QdqModel, StoredWeight
+from qbench.quant.qdq_model import BIASED, QdqModel, StoredWeight, float_name
 from qbench.quant.ranges import Batch, extents, histograms
 
 STORED = (8, 4)  # bits of a symmetric weight that the format has a type for
@@ -162,12 +162,12 @@ class Ptq:
             return {}
         outside = {value.name for value in (*model.model.graph.input, *model.model.graph.output)}
         outside |= {self.nodes[name].input[0] for name in ends}
-        wide = {a.node.input[1] for a in model.activations if a.tensor in outside}
-        rounded = [(a, a.node.input[1] in wide) for a in model.activations if a.tensor in ranges]
+        wide = {a.node.input[1] for a in model.activations if float_name(a.tensor) in outside}
+        known = [a for a in model.activations if float_name(a.tensor) in ranges]
         narrow = {}
-        for activation, is_wide in rounded:
+        for activation, is_wide in [(a, a.node.input[1] in wide) for a in known]:
             bits = WIDE if is_wide else recipe.activation_bits
-            seen = _observed(self._seen[activation.tensor], replace(recipe, activation_bits=bits))
+            seen = _observed(self._seen[float_name(activation.tensor)], replace(recipe, activation_bits=bits))
             model.set_activation(activation, *activation_scale(*seen, bits))
             if not is_wide:
                 narrow[activation.tensor] = bits
@@ -179,8 +179,9 @@ class Ptq:
         A Clip or Relu before them may have left the graph, because the codes end where it did.
         """
         for activation in model.activations:
-            scale, seen = scales.activations.get(activation.tensor), self._seen.get(activation.tensor)
-            if scale is not None and seen is not None:  # a rounded output of the network is not trained
+            name = float_name(activation.tensor)
+            scale, seen = scales.activations.get(name), self._seen.get(name)
+            if scale is not None and seen is not None:
                 bits = narrow.get(activation.tensor, max(recipe.activation_bits, WIDE))
                 widest, _ = activation_scale(seen.low, seen.high, bits)
                 zero = int(activation.zero_point.reshape(-1)[0])

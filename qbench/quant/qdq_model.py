@@ -18,6 +18,7 @@ from qbench.quant.qdq_graph import ONNX_MACS
 from qbench.quant.store import Store
 
 SUFFIX = "_DequantizeLinear_Output"  # what onnxruntime's quantizer appends to a restored weight's name
+MOVED = "_QuantizeLinear_Input"  # and to an output's, which is what was restored
 INT4_OPSET, INT4_IR = 21, 10  # the first that have the type
 BIASED = ("Conv", "ConvTranspose", "Gemm")
 
@@ -252,6 +253,11 @@ def _nibbles(codes: np.ndarray) -> bytes:
     """Return codes of four bits two to a byte, the first in the lower half: as numbers they take more."""
     flat = np.append(codes.ravel(), np.zeros(codes.size % 2, codes.dtype)) & 15
     return (flat[::2] | flat[1::2] << 4).astype(np.uint8).tobytes()
+
+
+def float_name(tensor: str) -> str:
+    """Return what a tensor of the file is called in the float network: outputs have moved."""
+    return tensor.removesuffix(MOVED)
 
 
 def default_type(node: Any) -> type[np.integer]:
