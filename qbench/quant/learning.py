@@ -111,7 +111,11 @@ def learn(
             total += found.item()
             mean = total / (step + 1)
             first_loss = mean if epoch == 0 and step < EARLY else first_loss
-            _sane(found.item(), first_loss, epoch, step, schedule)
+            try:
+                _sane(found.item(), first_loss, epoch, step, schedule)
+            except Diverged:
+                checkpoint.unlink(missing_ok=True)  # there is nothing to go on from
+                raise
             if step % 10 == 9:
                 share = (epoch + (step + 1) / steps) / schedule.epochs
                 tell(f"training: {share:.0%}, loss {mean:.3g}")

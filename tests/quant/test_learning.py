@@ -189,6 +189,7 @@ def test_a_run_that_diverges_says_where_and_names_a_smaller_rate(how):
             student, teacher, off, len(X), replace(USUAL, epochs=9, learning_rate=rate), key="off",
             after_step=lambda: push(student) if next(steps) == 12 else None,
         )  # fmt: skip
+    assert not list(cache_folder().glob("train/*"))
 
 
 def test_a_time_budget_ends_it_at_an_epochs_end_and_it_says_so():
