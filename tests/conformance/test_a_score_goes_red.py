@@ -97,9 +97,9 @@ MADE = {
 def test_kernels_of_what_was_learned_or_chosen_are_proven(name, product_of, deploy, monkeypatch):
     strategy = STRATEGIES[name](**MADE[name])
     request = deploy(product_of(strategy, strategy.routes[0]), "onnxruntime", name).request
-    assert find(score(request, Trace()), "low_bit_kernels").samples[0] == 3
+    assert find(score(request, Trace()), "low_bit_kernels").samples[0] >= 2
     monkeypatch.setattr(OnnxRuntimeSession, "prove", lambda *_: KernelProof(0, 3, ()))
-    with pytest.raises(DoesNotFit, match="only 0 multiply-accumulate kernels ran in 8-bit integer"):
+    with pytest.raises(DoesNotFit, match="only 0 multiply-accumulate kernels ran in [48]-bit integer"):
         score(request, Trace())
 
 
@@ -108,7 +108,7 @@ def test_wrong_answers_of_theirs_are_refused(name, product_of, deploy, monkeypat
     strategy = STRATEGIES[name](**MADE[name])
     request = deploy(product_of(strategy, strategy.routes[0]), "onnxruntime", name).request
     with pytest.raises(WrongOutputs):
-        scored(monkeypatch, request, WRONG["nan"])
+        scored(monkeypatch, request, WRONG["a row too few"])
 
 
 @pytest.mark.parametrize("name", ["ptq", "qat"])
