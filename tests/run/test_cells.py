@@ -295,7 +295,7 @@ def test_what_a_technique_learns_from_and_chooses_by_is_counted_by_the_suite(ins
     assert told == {
         "qat": [("calibration", 200, False), ("train", 30, True)],
         "adaptive": [("calibration", 200, False), ("selection", 20, True)],
-        "static_int8": [("calibration", 200, False)],
+        "int8": [("calibration", 200, False)],
     }
 
 
