@@ -38,3 +38,22 @@ def test_what_is_shown_to_others_names_no_folder_of_this_machine(monkeypatch, tm
         f'File "/home/me/lib/site-packages/torch/a.py", {tmp_path}/shown/b.py, /home/me/lib/c.py, /dev/null'
     )
     assert without_folders(told) == 'File "torch/a.py", shown/b.py, c.py, /dev/null'
+
+
+def test_what_is_told_is_read_until_it_is_old(monkeypatch, tmp_path):
+    monkeypatch.setenv("QBENCH_CACHE", str(tmp_path / "cache"))
+    assert folders.told() == ""
+    folders.tell("training: 10%")
+    folders.tell("training: 20%")
+    assert folders.told() == "training: 20%"
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [folders.TOLD]
+    assert folders.told(within_s=-1) == ""
+    folders.tell("")
+    assert folders.told() == ""
+
+
+def test_a_folder_that_cannot_be_written_costs_the_words_alone(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("QBENCH_CACHE", str(tmp_path / "file"))
+    folders.tell("training: 10%")
+    assert folders.told() == ""

@@ -23,15 +23,18 @@ RATE = 2e-2
 PULL = 0.02  # weight of the regularizer, the error being told as a share of nearest rounding's
 WARM = 0.2  # of the steps without it
 STRETCH = (-0.1, 1.1)  # eq. 23: h reaches 0 and 1 at a finite v
+EDGE = 1e-4  # of a step: so near to a code there is no choice
 SHARPNESS = (20.0, 2.0)  # of eq. 24, from the first step to the last
 
 
-def adaround(matrix: np.ndarray, nearest: Coded, grid: WeightGrid, of: Moments) -> Coded:
+def adaround(
+    matrix: np.ndarray, nearest: Coded, grid: WeightGrid, of: Moments, steps: int | None = None
+) -> Coded:
     """Return codes with the least error found: no output channel's is above nearest rounding's.
 
     Shapes:
-        matrix: (channels out, k), float. of: as many groups as divide the channels. Zero weights stay zero:
-        they may have been pruned.
+        matrix: (channels out, k), float. of: as many groups as divide the channels. Weights that are on the
+        grid stay where they are: zeros may have been pruned.
     """
     import torch
 
@@ -39,7 +42,8 @@ def adaround(matrix: np.ndarray, nearest: Coded, grid: WeightGrid, of: Moments) 
     sides = (nearest.scale, nearest.zero_point)
     scale, zero = (spread(array, matrix) * np.ones_like(matrix) for array in sides)
     floor = np.floor(matrix / scale)
-    part = np.clip(matrix / scale - floor, 1e-4, 1 - 1e-4)
+    there = np.abs(matrix / scale - np.rint(matrix / scale)) < EDGE
+    part = np.clip(matrix / scale - floor, EDGE, 1 - EDGE)
     low, width = STRETCH[0], STRETCH[1] - STRETCH[0]
 
     def tensor(array: np.ndarray) -> torch.Tensor:
@@ -48,20 +52,20 @@ def adaround(matrix: np.ndarray, nearest: Coded, grid: WeightGrid, of: Moments) 
     inside = (part - low) / width
     v = tensor(np.log(inside / (1 - inside))).requires_grad_()
     base, size, offset, target = (tensor(a) for a in (floor, scale, zero, matrix))
-    kept = target == 0
+    kept, exact = tensor(there) > 0, tensor(nearest.restored)
     own, cross = (torch.from_numpy(array.astype("f4")) for array in (of.own, of.cross))
     own = own + RIDGE * own.diagonal(dim1=1, dim2=2).mean(1)[:, None, None] * torch.eye(own.shape[-1])
     wanted = target @ cross
 
     before = loss(target.numpy(), tensor(nearest.restored).numpy(), of)
     told = torch.from_numpy(np.maximum(before, before.mean() * 1e-3 + 1e-30).astype("f4"))
-    steps = int(min(max(WORK / (matrix.size * matrix.shape[1]), LEAST), MOST))
+    steps = steps or int(min(max(WORK / (matrix.size * matrix.shape[1]), LEAST), MOST))
     with _one_thread():
         optimizer = torch.optim.Adam([v], RATE)
         for step in range(steps):
             soft = torch.clamp(torch.sigmoid(v) * width + low, 0, 1)
             codes = torch.clamp(base + offset + soft, grid.low, grid.high)
-            rounded = torch.where(kept, 0.0, (codes - offset) * size)
+            rounded = torch.where(kept, exact, (codes - offset) * size)
             with torch.no_grad():  # the gradient of the quadratic form, by one product in the place of three
                 slope = 2 * (rounded @ own - wanted) / told[:, :, None]
             error = (rounded * slope).sum(2)
@@ -76,7 +80,7 @@ def adaround(matrix: np.ndarray, nearest: Coded, grid: WeightGrid, of: Moments) 
 
     up = (v.detach().numpy() >= 0).reshape(matrix.shape)
     learned = np.clip(floor + zero + up, grid.low, grid.high)
-    learned = np.where(matrix == 0, nearest.codes, learned).astype(np.int32)
+    learned = np.where(there, nearest.codes, learned).astype(np.int32)
     after = loss(target.numpy(), tensor(replace(nearest, codes=learned).restored).numpy(), of)
     better = (after < before).reshape(-1)[:, None]
     return replace(nearest, codes=np.where(better, learned, nearest.codes))

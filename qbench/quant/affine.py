@@ -15,7 +15,7 @@ from qbench.errors import DoesNotFit
 
 Granularity = Literal["per_tensor", "per_channel", "per_group"]
 SHRINK = np.linspace(1.0, 0.2, 81)  # shares of the range that are tried: 1 % apart
-TINY = 1e-12  # the least scale: a channel of zeros keeps one that can be divided by
+TINY = 1e-12  # the least scale; nothing but zeros has 1, so that a bias in steps of it stays in 32 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,8 @@ class Coded:
     @property
     def restored(self) -> np.ndarray:
         """Return the matrix in float32."""
-        return (self.codes - spread(self.zero_point, self.codes)) * spread(self.scale, self.codes)
+        steps = self.codes - spread(self.zero_point, self.codes)
+        return steps.astype("f4") * spread(self.scale, self.codes)
 
 
 def spread(scale: np.ndarray, matrix: np.ndarray) -> np.ndarray:
@@ -65,7 +66,7 @@ def scales(matrix: np.ndarray, grid: WeightGrid) -> tuple[np.ndarray, np.ndarray
         good = [size for size in (128, 64, 32, 16, 9, 8, 4, 3) if columns % size == 0]
         raise DoesNotFit(
             f"group_size = {grid.group_size} does not divide a row of {columns} weights",
-            fix=f"write group_size = {' or '.join(map(str, [*good, columns]))}",
+            fix=f"write group_size = {' or '.join(map(str, dict.fromkeys([*good, columns])))}",
         )
     if grid.granularity == "per_tensor":
         cells = matrix.reshape(1, 1, -1)
@@ -89,10 +90,14 @@ def scales(matrix: np.ndarray, grid: WeightGrid) -> tuple[np.ndarray, np.ndarray
 
 def _of_range(low: np.ndarray, high: np.ndarray, grid: WeightGrid) -> tuple[np.ndarray, np.ndarray]:
     if grid.symmetric:
-        scale = np.maximum(np.maximum(high, -low) / grid.high, TINY)
-        return scale.astype("f4"), np.zeros(scale.shape, np.int32)
-    scale = np.maximum((high - low) / (grid.high - grid.low), TINY).astype("f4")
+        scale = _divisor(np.maximum(high, -low) / grid.high)
+        return scale, np.zeros(scale.shape, np.int32)
+    scale = _divisor((high - low) / (grid.high - grid.low))
     return scale, np.clip(np.rint(grid.low - low / scale), grid.low, grid.high).astype(np.int32)
+
+
+def _divisor(scale: np.ndarray) -> np.ndarray:
+    return np.where(scale > 0, np.maximum(scale, TINY), 1).astype("f4")
 
 
 def nearest(matrix: np.ndarray, grid: WeightGrid, scale: np.ndarray | None = None) -> Coded:
@@ -113,6 +118,8 @@ def activation_scale(low: float, high: float, bits: int, *, symmetric: bool = Fa
     """
     low, high = min(low, 0.0), max(high, 0.0)
     steps = 2**bits - (2 if symmetric else 1)
+    if low == high:
+        return 1.0, 2 ** (bits - 1) if symmetric else 0
     if symmetric:
         return max(2 * max(high, -low) / steps, TINY), 2 ** (bits - 1)
     scale = max((high - low) / steps, TINY)

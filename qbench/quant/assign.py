@@ -13,6 +13,7 @@ import numpy as np
 
 from qbench.errors import DoesNotFit
 
+SCALED = 1e4  # the greatest harm, as the solver sees it: it holds a difference of 1e-6 for none
 Costs = Mapping[str, Mapping[int, float]]  # node -> bits -> cost
 
 
@@ -30,11 +31,13 @@ def best(harm: Costs, cost: Costs, budget: float) -> dict[str, int]:
         raise _too_tight(least, budget)
     spent = np.array([cost[node][bits] for node, bits in choices])
     once = np.array([[float(node == own) for node, _ in choices] for own in harm])
+    moved = np.array([harm[node][bits] for node, bits in choices])
     found = milp(
-        np.array([harm[node][bits] for node, bits in choices]),
+        moved * (SCALED / max(float(np.abs(moved).max()), 1e-300)),
         constraints=[LinearConstraint(once, 1, 1), LinearConstraint(spent[None] / budget, -np.inf, 1 + 1e-9)],
         integrality=np.ones(len(choices)),
         bounds=Bounds(0, 1),
+        options={"mip_rel_gap": 0.0},
     )
     if found.x is None:
         raise _too_tight(least, budget)

@@ -33,9 +33,10 @@ def rounded(x: Tensor, scale: Tensor, zero_point: Tensor, low: int, high: int) -
     """Return x on the grid; see the module for its gradients."""
     import torch
 
-    codes = torch.clamp(x / scale + zero_point, low, high)
-    codes = codes + (codes.round() - codes).detach()
-    return (codes - zero_point) * scale
+    steps = x / scale
+    soft = torch.clamp(steps + zero_point, low, high)
+    hard = torch.clamp(steps.round() + zero_point, low, high)  # as the format says: halves go to even steps
+    return (soft + (hard - soft).detach() - zero_point) * scale
 
 
 def fused(x: Tensor, steps: Steps) -> Tensor:
@@ -94,15 +95,15 @@ class Rounding(Module):
         return rounded(x, log.exp(), steps.zero_point, steps.low, steps.high)
 
 
-def coarse_gradients(seed: int) -> Any:
+def coarse_gradients() -> Any:
     """Return the function for TorchNetwork.around: gradients are rounded to int8 on their way back.
+
+    Chance is torch's own, which training seeds every epoch: what was killed goes on as if it had not been.
 
     Stochastic rounding, one scale a tensor (Gupta et al. 2015, arXiv:1502.02551; Banner et al. 2018,
     arXiv:1805.11046, section 5): what is lost in a step is right on average.
     """
     import torch
-
-    chance = torch.Generator().manual_seed(seed)
 
     class Coarse(torch.autograd.Function):
         """The identity, with a gradient of 255 values."""
@@ -113,7 +114,7 @@ def coarse_gradients(seed: int) -> Any:
 
         @staticmethod
         def backward(_: Any, *gradients: Tensor) -> Tensor:
-            return stochastic_int8(gradients[0], chance)
+            return stochastic_int8(gradients[0])
 
     def around(_: Any, x: Tensor) -> Tensor:
         return Coarse.apply(x)
@@ -121,12 +122,11 @@ def coarse_gradients(seed: int) -> Any:
     return around
 
 
-def stochastic_int8(gradient: Tensor, chance: Any) -> Tensor:
+def stochastic_int8(gradient: Tensor) -> Tensor:
     """Return a gradient on 255 levels, rounded up with the probability of what is left over."""
     import torch
 
     scale = gradient.abs().max() / 127
     if not scale > 0:
         return gradient
-    noise = torch.rand(gradient.shape, generator=chance)
-    return torch.floor(gradient / scale + noise).clamp(-127, 127) * scale
+    return torch.floor(gradient / scale + torch.rand(gradient.shape)).clamp(-127, 127) * scale

@@ -1,10 +1,54 @@
-"""Gemm as a matrix product and an addition: the form in which weight-only quantizers look for it."""
+"""Gemm in the forms that quantizers know: with plain numbers, or as a matrix product and an addition."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from qbench.quant.qdq_graph import OnnxGraph
+
+if TYPE_CHECKING:
+    import numpy as np
 
 PLAIN = {"alpha": 1.0, "beta": 1.0, "transA": 0}
+
+
+def plain_gemms(model: Any) -> None:
+    """Put every Gemm's alpha and beta into its stored weight and bias, in place, and make a row of the bias.
+
+    onnxruntime's quantizer stops at a bias that is no row, and its integer kernels take biases in steps of
+    the product without alpha. Numbers that are not stored stay as they are.
+    """
+    from onnx import numpy_helper
+
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    replaced: set[str] = set()
+    for node in [node for node in model.graph.node if node.op_type == "Gemm" and node.input[1] in stored]:
+        facts = {attribute.name: attribute for attribute in node.attribute}
+        across = list(stored[node.input[1]].dims)[0 if "transB" in facts and facts["transB"].i else 1]
+        for place, name in ((1, "alpha"), (2, "beta")):
+            if place >= len(node.input) or node.input[place] not in stored:
+                continue
+            before = numpy_helper.to_array(stored[node.input[place]])
+            array = before if place == 1 else _row(before, across)
+            if name in facts and facts[name].f != 1:
+                array = array * array.dtype.type(facts[name].f)
+                node.attribute.remove(facts[name])
+            if array is not before:
+                own = f"{node.output[0]}_{name}_{node.input[place]}"
+                model.graph.initializer.append(numpy_helper.from_array(array.copy(), own))
+                replaced.add(node.input[place])
+                node.input[place] = own
+    used = {name for node in OnnxGraph(model).nodes for name in node.input}
+    for name in replaced - used:
+        model.graph.initializer.remove(stored[name])
+
+
+def _row(bias: np.ndarray, across: int) -> np.ndarray:
+    """Return a bias that is the same for every example as (across,); another as it is."""
+    import numpy as np
+
+    same = bias.shape != (across,) and bias.size in (1, across) and bias.size == (bias.shape or (1,))[-1]
+    return np.broadcast_to(bias.reshape(-1), (across,)) if same else bias
 
 
 def split_gemms(model: Any) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import statistics
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qbench.errors import DoesNotFit
-from qbench.quant.products import PRODUCTS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,21 +19,20 @@ FUSED = ("Relu", "Clip", "Add", "Sigmoid", "HardSigmoid", "LeakyRelu")  # what a
 KERNEL = "_kernel_time"
 
 
-def layer_times(network: Any, inputs: dict[str, np.ndarray]) -> dict[str, float]:
-    """Return the median seconds of every Conv, Gemm and MatMul by node name, on one thread.
+def layer_times(network: Any, inputs: dict[str, np.ndarray], layers: Iterable[str]) -> dict[str, float]:
+    """Return the median seconds of these layers by node name, on one thread.
 
-    Integer kernels keep the node's name with a suffix; blocked float convolutions take that of the tensor
-    that they write, behind what was fused into them (onnxruntime 1.31).
+    Integer kernels keep the node's name with a suffix, fused products with "fused" before it; blocked float
+    convolutions take that of the tensor that they write, behind what was fused into them (onnxruntime 1.31).
 
     Raises:
         DoesNotFit: a layer is not among what ran.
     """
     seen = _profile(network, inputs)
     times = {}
-    for node in network.graph.node:
-        if node.op_type not in PRODUCTS:
-            continue
-        own = [name for name in seen if name == node.name or name.startswith(f"{node.name}_")]
+    made = {node.name: node for node in network.graph.node}
+    for node in (made[name] for name in layers):
+        own = [name for name in seen if f"{name}_".removeprefix("fused ").startswith(f"{node.name}_")]
         own = own or [name for name in _written(network, node) if name in seen][:1]
         if not own:
             raise DoesNotFit(

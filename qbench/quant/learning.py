@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 WARM_STEPS = 20  # the rate rises over so many
 SOFTNESS = 2.0  # temperature of both answers: the runners-up count too
 BLOWN = 20.0  # times the loss before training: nothing comes back from there
-WORSE = 2.0  # times that, over a whole last epoch
+WORSE = 5.0  # times that, over a whole last epoch
 LITTLE = 0.05  # nats: the loss of int8 before training, which any step may exceed many times
 Take = Callable[[np.ndarray, np.random.Generator], dict[str, np.ndarray]]
 
@@ -81,14 +81,32 @@ def learn(
     Raises:
         Diverged: the loss is no number any more, or far above where it began.
     """
+    checkpoint = cache_folder() / "train" / f"{key}.pt"
+    try:
+        learned = _epochs(student, teacher, take, count, schedule, checkpoint, after_step)
+    except Diverged:
+        checkpoint.unlink(missing_ok=True)  # there is nothing to go on from
+        raise
+    checkpoint.unlink(missing_ok=True)  # the file made of it is kept, by the content of what made it
+    return learned
+
+
+def _epochs(
+    student: TorchNetwork,
+    teacher: TorchNetwork,
+    take: Take,
+    count: int,
+    schedule: Schedule,
+    checkpoint: Path,
+    after_step: Callable[[], None] | None,
+) -> Learned:
     import torch
 
     parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(parameters, schedule.learning_rate)
-    checkpoint = cache_folder() / "train" / f"{key}.pt"
-    first, spent_s, first_loss = _resume(checkpoint, student, optimizer)
+    first, spent_s, first_loss, loss = _resume(checkpoint, student, optimizer)
     steps = max(count // schedule.batch, 1)
-    begun, done, loss, out_of_time = time.perf_counter() - spent_s, first, first_loss, False
+    begun, done, out_of_time = time.perf_counter() - spent_s, first, False
     for epoch in range(first, schedule.epochs):
         wall_s = time.perf_counter() - begun
         if schedule.minutes and epoch and wall_s * (epoch + 1) / epoch > schedule.minutes * 60:
@@ -117,9 +135,9 @@ def learn(
                 share = (epoch + (step + 1) / steps) / schedule.epochs
                 tell(f"training: {share:.0%}, loss {mean:.3g}")
         loss, done = total / steps, epoch + 1
-        _save(checkpoint, student, optimizer, done, time.perf_counter() - begun, first_loss)
+        kept = {"epochs": done, "wall_s": time.perf_counter() - begun, "first_loss": first_loss, "loss": loss}
+        _save(checkpoint, student, optimizer, kept)
     _sane(loss, first_loss, WORSE, "its last epoch", schedule)
-    checkpoint.unlink(missing_ok=True)  # the file made of it is kept, by the content of what made it
     return Learned(done, loss, first_loss, time.perf_counter() - begun, out_of_time)
 
 
@@ -173,28 +191,22 @@ def _sane(loss: float, usual: float, limit: float, where: str, schedule: Schedul
     )
 
 
-def _save(path: Path, student: Any, optimizer: Any, epochs: int, wall_s: float, first_loss: float) -> None:
+def _save(path: Path, student: Any, optimizer: Any, facts: dict[str, Any]) -> None:
     """Write under another name first, so that a kill in the middle costs one epoch."""
     import torch
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    kept = {
-        "student": student.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "epochs": epochs,
-        "wall_s": wall_s,
-        "first_loss": first_loss,
-    }
+    kept = {"student": student.state_dict(), "optimizer": optimizer.state_dict(), **facts}
     torch.save(kept, path.with_suffix(".part"))
     path.with_suffix(".part").replace(path)
 
 
-def _resume(path: Path, student: Any, optimizer: Any) -> tuple[int, float, float]:
+def _resume(path: Path, student: Any, optimizer: Any) -> tuple[int, float, float, float]:
     import torch
 
     if not path.is_file():
-        return 0, 0.0, 0.0
+        return 0, 0.0, 0.0, 0.0
     kept = torch.load(path, weights_only=True)
     student.load_state_dict(kept["student"])
     optimizer.load_state_dict(kept["optimizer"])
-    return int(kept["epochs"]), float(kept["wall_s"]), float(kept["first_loss"])
+    return int(kept["epochs"]), float(kept["wall_s"]), float(kept["first_loss"]), float(kept["loss"])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from qbench.errors import DoesNotFit
+from qbench.quant.gemm import plain_gemms
 from qbench.quant.qdq_graph import ONNX_MACS, OnnxGraph, opened
 
 OPSET = 13  # the first with scales per channel, and with bfloat16 in Cast
@@ -20,8 +21,8 @@ def read_network(path: Path | None, covers: tuple[str, ...], technique: str) -> 
 
     Weights become initializers, wherever the exporter put them (onnxruntime's quantizers take what a Constant
     or a Transpose gives for an activation, and leave it in float); none of them is a graph input; the
-    operator set is one that can say what a quantizer writes; and shapes noted for intermediate values are
-    dropped, because they go stale when a quantizer transposes a weight.
+    operator set is one that can say what a quantizer writes; a Gemm's factors are in its numbers; and shapes
+    noted for intermediate values are dropped, because they go stale when a quantizer transposes a weight.
 
     Raises:
         DoesNotFit: no operator with a stored weight is covered; the kinds that were found are named.
@@ -30,6 +31,7 @@ def read_network(path: Path | None, covers: tuple[str, ...], technique: str) -> 
 
     model = raised(opened(onnx.load(path or "")), technique)
     _store_weights(model)
+    plain_gemms(model)
     stored = {tensor.name for tensor in model.graph.initializer}
     for value in [value for value in model.graph.input if value.name in stored]:
         model.graph.input.remove(value)

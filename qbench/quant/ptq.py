@@ -13,20 +13,22 @@ from typing import Any, Literal
 import numpy as np
 
 from qbench.quant.adaround import adaround
-from qbench.quant.affine import Coded, WeightGrid, activation_scale, nearest
+from qbench.quant.affine import Coded, WeightGrid, activation_scale, nearest, scales
 from qbench.quant.float_form import float_form
 from qbench.quant.fold import fold_batch_norm
 from qbench.quant.moments import Moments, moments, rows_of, shift
 from qbench.quant.observers import Grid, Histogram, Range, entropy, minmax, mse, percentile
-from qbench.quant.products import as_matrix, from_matrix
+from qbench.quant.products import as_matrix, fact, from_matrix
 from qbench.quant.qdq_layout import Layout, runner
-from qbench.quant.qdq_model import BIASED, QdqModel, StoredWeight
+from qbench.quant.qdq_model import BIASED, QdqModel, StoredWeight, float_name
 from qbench.quant.ranges import Batch, extents, histograms
 
 STORED = (8, 4)  # bits of a symmetric weight that the format has a type for
 IN_FLOAT = 32  # activation bits that leave them in float
 FLOAT = 0  # in `layers`: this one is not quantized
 ROWS = 512  # of a batch: what moments are taken from
+WIDE = 8  # bits of an activation that keeps the file's type where the others have fewer
+FITS = 2**30  # the greatest code of a bias: half of what 32 bits hold, so that it can be corrected
 ENDS = 8  # bits of the first and the last layer, where those are kept wide
 Observer = Literal["minmax", "entropy", "percentile", "mse"]
 
@@ -76,6 +78,7 @@ class Ptq:
         for number, node in enumerate(network.graph.node):
             node.name = f"{node.op_type}_{number}"
         self.network, self.batches, self.technique = network, batches, technique
+        self._ranged = batches
         self.nodes = {node.name: node for node in network.graph.node}
         self._seen: dict[str, Histogram] = {}
         self._rows: dict[str, list[np.ndarray]] = {}
@@ -83,17 +86,17 @@ class Ptq:
     def trained(self, network: Any) -> Ptq:
         """Return the same with other weights: a network of the same nodes, which takes the same ranges."""
         other = Ptq(network, self.batches, self.technique)
-        other._seen = self._seen
+        other._seen, other._ranged = self._seen, self._ranged
         return other
 
     def looking_at(self, batches: Callable[[], Iterable[Batch]]) -> Ptq:
         """Return the same network and ranges with other examples to compare answers on."""
         other = Ptq(_copy(self.network), batches, self.technique)
-        other._seen = self._seen
+        other._seen, other._ranged = self._seen, self._ranged
         return other
 
-    def quantized(self, recipe: Recipe, scales: Scales | None = None) -> Product:
-        """Return the network in the recipe's integers, with the scales that are given.
+    def quantized(self, recipe: Recipe, learned: Scales | None = None) -> Product:
+        """Return the network in the recipe's integers, with the scales that were learned.
 
         Raises:
             DoesNotFit: calibration data makes numbers that are none.
@@ -104,12 +107,12 @@ class Ptq:
         model = QdqModel(layout.written(network, ranges))
         ends = self.ends(model) if recipe.keep_ends else set()
         done = Product(model.model, self._narrow(model, recipe, ranges, ends))
-        if scales:
-            self._rescale(model, recipe, scales)
+        if learned:
+            self._rescale(model, recipe, learned, done.narrow)
         if recipe.activation_bits == IN_FLOAT:
             done = replace(done, in_float=_copy(self.network))
         corrected = sum(
-            self._round(model, weight, self._grid(weight, recipe, ends), recipe, done, scales)
+            self._round(model, weight, self._grid(weight, recipe, ends), recipe, done, learned)
             for weight in model.weights
         )
         return replace(done, corrected=corrected)
@@ -125,46 +128,62 @@ class Ptq:
     # --- activations ------------------------------------------------------------------------------------
 
     def _layout(self, recipe: Recipe) -> Layout:
+        chosen = [name for name, bits in recipe.layers.items() if bits == FLOAT]
         return Layout(
             activation_bits=16 if recipe.activation_bits == 16 else 8,
             per_channel=recipe.weights.granularity != "per_tensor",
-            kept=tuple(name for name, bits in recipe.layers.items() if bits == FLOAT),
+            kept=(*chosen, *(name for name, node in self.nodes.items() if self._beyond(node))),
         )
+
+    def _beyond(self, node: Any) -> bool:
+        """Tell whether onnxruntime's quantizer stops at this node: its bias is no row of one scale each."""
+        stored = {tensor.name: list(tensor.dims) for tensor in self.network.graph.initializer}
+        shape = stored.get(node.input[2]) if len(node.input) > 2 else None
+        grouped = node.op_type == "ConvTranspose" and fact(node, "group", 1) > 1
+        return node.op_type in BIASED and shape is not None and (len(shape) != 1 or grouped)
 
     def _ranges(self, network: Any, layout: Layout, recipe: Recipe) -> dict[str, Range]:
         names = layout.rounded(network)
         unseen = [name for name in names if name not in self._seen]
         if unseen:
             run = runner(self.network, unseen)
-            found = extents(run, self.batches(), self.technique)
-            self._seen |= histograms(run, self.batches(), found)
+            found = extents(run, self._ranged(), self.technique)
+            self._seen |= histograms(run, self._ranged(), found)
         return {name: _observed(self._seen[name], recipe) for name in names}
 
     def _narrow(
         self, model: QdqModel, recipe: Recipe, ranges: dict[str, Range], ends: set[str]
     ) -> dict[str, int]:
-        if recipe.activation_bits >= 8:
+        """Give activations their few bits; inputs, outputs and what the ends read keep the file's width.
+
+        So does what has its scale in common with one of these: a Reshape's two sides, say.
+        """
+        if recipe.activation_bits >= WIDE:
             return {}
         outside = {value.name for value in (*model.model.graph.input, *model.model.graph.output)}
         outside |= {self.nodes[name].input[0] for name in ends}
+        wide = {a.node.input[1] for a in model.activations if float_name(a.tensor) in outside}
+        known = [a for a in model.activations if float_name(a.tensor) in ranges]
         narrow = {}
-        for activation in model.activations:
-            if activation.tensor not in outside and activation.tensor in ranges:
-                model.set_activation(
-                    activation, *activation_scale(*ranges[activation.tensor], recipe.activation_bits)
-                )
-                narrow[activation.tensor] = recipe.activation_bits
+        for activation, is_wide in [(a, a.node.input[1] in wide) for a in known]:
+            bits = WIDE if is_wide else recipe.activation_bits
+            seen = _observed(self._seen[float_name(activation.tensor)], replace(recipe, activation_bits=bits))
+            model.set_activation(activation, *activation_scale(*seen, bits))
+            if not is_wide:
+                narrow[activation.tensor] = bits
         return narrow
 
-    def _rescale(self, model: QdqModel, recipe: Recipe, scales: Scales) -> None:
+    def _rescale(self, model: QdqModel, recipe: Recipe, scales: Scales, narrow: dict[str, int]) -> None:
         """Give activations the scales that were learned, never wider than what was seen.
 
         A Clip or Relu before them may have left the graph, because the codes end where it did.
         """
         for activation in model.activations:
-            scale, seen = scales.activations.get(activation.tensor), self._seen.get(activation.tensor)
-            if scale is not None and seen is not None:  # a rounded output of the network is not trained
-                widest, _ = activation_scale(seen.low, seen.high, min(recipe.activation_bits, 16))
+            name = float_name(activation.tensor)
+            scale, seen = scales.activations.get(name), self._seen.get(name)
+            if scale is not None and seen is not None:
+                bits = narrow.get(activation.tensor, max(recipe.activation_bits, WIDE))
+                widest, _ = activation_scale(seen.low, seen.high, bits)
                 zero = int(activation.zero_point.reshape(-1)[0])
                 model.set_activation(activation, min(scale, widest), zero)
 
@@ -191,34 +210,64 @@ class Ptq:
         grid: WeightGrid,
         recipe: Recipe,
         done: Product,
-        scales: Scales | None = None,
-    ) -> bool:
+        learned: Scales | None,
+    ) -> int:
+        """Round a weight for the first node that takes it; return how many biases were corrected."""
         node, array = self.weight_of(weight)
         matrix = as_matrix(node, array)
-        scale = scales.weights.get(node.name) if scales else None
-        coded = nearest(matrix, grid, scale)
+        users = [replace(weight, node=user) for user in model.users(weight)]
+        coded = nearest(matrix, grid, self._scale(model, users, matrix, grid, learned))
         seen: Moments | None = None
         correct = recipe.bias_correction and node.op_type in BIASED
         if recipe.rounding == "adaround" or correct:
-            seen = self._moments(model, weight, node, array.shape, done)
+            seen = self._moments(model, weight, array.shape, done)
         if seen is not None and recipe.rounding == "adaround":
             coded = adaround(matrix, coded, grid, seen.centred if correct else seen)
         self._write(model, weight, node, array, coded, grid)
-        bias = self._bias(node, len(matrix))
-        if seen is not None and correct:
-            rounded = from_matrix(node, coded.restored, array.shape)
-            bias = (0.0 if bias is None else bias) + shift(node, array, rounded, seen)
-        if bias is not None:
-            model.set_bias(weight, np.asarray(bias))
-        if done.in_float is not None:
-            _put(done.in_float, node, weight.position, from_matrix(node, coded.restored, array.shape), bias)
-        return seen is not None and correct
+        rounded, corrected = from_matrix(node, coded.restored, array.shape), 0
+        for user in users:
+            own, user.scale = self.nodes[user.node.name], weight.scale
+            bias = self._bias(own, len(matrix))
+            of = seen if own is node else self._moments(model, user, array.shape, done) if correct else None
+            if of is not None and correct:
+                bias = (0.0 if bias is None else bias) + shift(own, array, rounded, of)
+                corrected += 1
+            if bias is not None:
+                model.set_bias(user, np.asarray(bias))
+            if done.in_float is not None:
+                _put(done.in_float, own, weight.position, rounded, bias)
+        return corrected
+
+    def _scale(
+        self,
+        model: QdqModel,
+        users: list[StoredWeight],
+        matrix: np.ndarray,
+        grid: WeightGrid,
+        learned: Scales | None,
+    ) -> np.ndarray | None:
+        """Return the steps of a weight that is stored in integers.
+
+        A bias is in steps of the product's: where a channel has next to no weights, they must not be so small
+        that 32 bits cannot hold it.
+        """
+        if not _stored_in_codes(grid):
+            return None
+        names = [user.node.name for user in users]
+        given = learned.weights.get(names[0]) if learned else None
+        scale = scales(matrix, grid)[0] if given is None else given
+        for user in users:
+            bias, step = self._bias(self.nodes[user.node.name], len(matrix)), model.input_scale(user.node)
+            if bias is not None and step is not None:
+                least = np.abs(bias)[:, None] / (step * FITS)
+                scale = np.maximum(scale, least if len(scale) > 1 else least.max()).astype("f4")
+        return scale
 
     @staticmethod
     def _write(
         model: QdqModel, weight: StoredWeight, node: Any, array: np.ndarray, coded: Coded, grid: WeightGrid
     ) -> None:
-        if grid.symmetric and grid.granularity != "per_group":
+        if _stored_in_codes(grid):
             codes = from_matrix(node, coded.codes, array.shape)
             model.set_weight(weight, codes, coded.scale.reshape(-1), grid.bits)
         else:
@@ -235,8 +284,10 @@ class Ptq:
         return np.broadcast_to(numpy_helper.to_array(stored[node.input[2]]).reshape(-1), (channels,))
 
     def _moments(
-        self, model: QdqModel, weight: StoredWeight, node: Any, shape: tuple[int, ...], done: Product
+        self, model: QdqModel, weight: StoredWeight, shape: tuple[int, ...], done: Product
     ) -> Moments | None:
+        """Return the moments of what this weight's node is given; None where its form is not known."""
+        node = self.nodes[weight.node.name]
         true = self._true_rows(model).get(node.name)
         if not true:
             return None
@@ -253,16 +304,22 @@ class Ptq:
 
     def _true_rows(self, model: QdqModel) -> dict[str, list[np.ndarray]]:
         """Return rows of every layer's input in the float network, one array a batch; empty where unknown."""
-        if self._rows:
+        weights = [weight for weight in model.weights if weight.position == 1]
+        users = [(self.nodes[user.name], weight) for weight in weights for user in model.users(weight)]
+        layers = [(node, self.weight_of(weight)[1]) for node, weight in users if node.name not in self._rows]
+        if not layers:
             return self._rows
-        layers = [(*self.weight_of(weight), weight) for weight in model.weights if weight.position == 1]
-        run = runner(self.network, list({node.input[0]: 0 for node, _, _ in layers}), optimized=True)
+        run = runner(self.network, list({node.input[0]: 0 for node, _ in layers}), optimized=True)
         for batch in self.batches():
             found = dict(run(batch))
-            for node, array, _ in layers:
+            for node, array in layers:
                 rows = rows_of(node, array.shape, found[node.input[0]], ROWS)
                 self._rows.setdefault(node.name, []).extend([] if rows is None else [rows])
         return self._rows
+
+
+def _stored_in_codes(grid: WeightGrid) -> bool:
+    return grid.symmetric and grid.granularity != "per_group"
 
 
 def _copy(model: Any) -> Any:

@@ -13,8 +13,8 @@ import numpy as np
 from qbench.quant.fake_quant import Rounding, Steps, coarse_gradients, rounding
 from qbench.quant.learning import Learned, Schedule, Take, learn
 from qbench.quant.products import as_matrix
-from qbench.quant.ptq import ENDS, Product, Ptq, Recipe, Scales
-from qbench.quant.qdq_model import QdqModel
+from qbench.quant.ptq import ENDS, WIDE, Product, Ptq, Recipe, Scales
+from qbench.quant.qdq_model import QdqModel, float_name
 from qbench.quant.torch_network import torch_network
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def trained(
         parameter.requires_grad_(False)
     student.through = rounding(grids(ptq, begun, recipe), learned=learned_steps)
     if coarse:
-        student.around = coarse_gradients(schedule.seed)
+        student.around = coarse_gradients()
     told = learn(student, teacher, take, count, schedule, key=key)
     found = student.through
     assert isinstance(found, Rounding)
@@ -71,9 +71,9 @@ def grids(ptq: Ptq, product: Product, recipe: Recipe) -> dict[str, Steps]:
         scale = torch.from_numpy(weight.scale.reshape(shape).copy())
         found[node.input[weight.position]] = Steps(scale, torch.zeros(()), -high, high)
     for activation in model.activations:
-        bits = product.narrow.get(activation.tensor, recipe.activation_bits)
+        bits = product.narrow.get(activation.tensor, WIDE)
         scale, zero = (_one(array) for array in (activation.scale, activation.zero_point))
-        found[activation.tensor] = Steps(scale, zero, 0, 2**bits - 1)
+        found[float_name(activation.tensor)] = Steps(scale, zero, 0, 2**bits - 1)
     return found
 
 
@@ -91,5 +91,5 @@ def _scales(ptq: Ptq, product: Product, found: Rounding) -> Scales:
         scale = found.scale(node.input[weight.position]).detach().numpy()
         rows = len(as_matrix(node, array))
         weights[node.name] = np.broadcast_to(scale.reshape(-1, 1), (rows if scale.size > 1 else 1, 1)).copy()
-    activations = {a.tensor: float(found.scale(a.tensor).detach()) for a in model.activations}
-    return Scales(weights, activations)
+    names = [float_name(activation.tensor) for activation in model.activations]
+    return Scales(weights, {name: float(found.scale(name).detach()) for name in names})

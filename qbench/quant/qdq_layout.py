@@ -41,9 +41,11 @@ class Layout:
         return update_opset_version(network, *self._types())
 
     def rounded(self, network: Any) -> list[str]:
-        """Return the activations that need a range."""
+        """Return the activations that need a range; copies of a bias that nodes share are none."""
         wanted = self._quantizer(network, {})
-        return [name for name in wanted.quantized_value_map if name not in wanted.initializers]
+        made = {name for node in network.graph.node for name in node.output}
+        made |= {value.name for value in network.graph.input} - set(wanted.initializers)
+        return [name for name in wanted.quantized_value_map if name in made]
 
     def written(self, network: Any, ranges: dict[str, Range]) -> Any:
         """Return the QDQ model, its nodes in order; the network given stays as it is."""

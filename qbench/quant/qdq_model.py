@@ -18,6 +18,7 @@ from qbench.quant.qdq_graph import ONNX_MACS
 from qbench.quant.store import Store
 
 SUFFIX = "_DequantizeLinear_Output"  # what onnxruntime's quantizer appends to a restored weight's name
+MOVED = "_QuantizeLinear_Input"  # and to an output's, which is what was restored
 INT4_OPSET, INT4_IR = 21, 10  # the first that have the type
 BIASED = ("Conv", "ConvTranspose", "Gemm")
 
@@ -94,6 +95,12 @@ class QdqModel(Store):
             name = maker.input[0]
         return name if name in self.graph.stored else None
 
+    def users(self, weight: StoredWeight) -> list[Any]:
+        """Return the nodes that multiply with a weight where its own does: that one first."""
+        name, place = weight.node.input[weight.position], weight.position
+        products = [node for node in self.graph.nodes if node.op_type in ONNX_MACS]
+        return [node for node in products if node.input[place : place + 1] == [name]]
+
     # --- changing it --------------------------------------------------------------------------------------
 
     def set_weight(self, weight: StoredWeight, codes: np.ndarray, scale: np.ndarray, bits: int) -> None:
@@ -133,7 +140,7 @@ class QdqModel(Store):
         self._need_int4()
         wide = weight.stored
         packed = f"{wide.removesuffix('_int4')}_int4"
-        self.put_tensor(helper.make_tensor(packed, TensorProto.INT4, codes.shape, codes.ravel().tolist()))
+        self.put_tensor(helper.make_tensor(packed, TensorProto.INT4, codes.shape, _nibbles(codes), raw=True))
         weight.stored = packed
         if wide == packed:
             return
@@ -240,6 +247,17 @@ class QdqModel(Store):
             if entry.domain in ("", "ai.onnx"):
                 entry.version = max(entry.version, INT4_OPSET)
         self.model.ir_version = max(self.model.ir_version, INT4_IR)
+
+
+def _nibbles(codes: np.ndarray) -> bytes:
+    """Return codes of four bits two to a byte, the first in the lower half: as numbers they take more."""
+    flat = np.append(codes.ravel(), np.zeros(codes.size % 2, codes.dtype)) & 15
+    return (flat[::2] | flat[1::2] << 4).astype(np.uint8).tobytes()
+
+
+def float_name(tensor: str) -> str:
+    """Return what a tensor of the file is called in the float network: outputs have moved."""
+    return tensor.removesuffix(MOVED)
 
 
 def default_type(node: Any) -> type[np.integer]:

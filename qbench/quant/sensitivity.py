@@ -16,9 +16,10 @@ import numpy as np
 from qbench.folders import tell
 from qbench.quant.ptq import FLOAT, Ptq, Recipe
 from qbench.quant.qdq_layout import runner
-from qbench.quant.qdq_model import QdqModel
+from qbench.quant.qdq_model import QdqModel, float_name
 from qbench.quant.ranges import Batch
 
+FUSED = ("Relu", "Clip")  # part of the layer before them: they round where it does
 Right = Callable[[np.ndarray], np.ndarray]  # outputs (count, ...) -> per example, right or not
 
 
@@ -76,7 +77,7 @@ def alone(
 ) -> Iterator[tuple[str, int, float]]:
     """Yield node, bits and how far the answers move when nothing but this layer is rounded to them."""
     wanted = outputs_of(ptq.network, ptq.batches())
-    others = {layer.node: FLOAT for layer in layers}
+    others = {node.name: FLOAT for node in ptq.network.graph.node if node.op_type not in FUSED}
     for number, layer in enumerate(layers):
         tell(f"sensitivity: layer {number + 1} of {len(layers)}")
         for width in bits:
@@ -109,7 +110,7 @@ def snr(ptq: Ptq, simulated: Any, layers: list[Layer], batches: Iterable[Batch])
     here = {output for node in ptq.network.graph.node for output in node.output}
     pairs = {}
     for layer in layers:
-        own = made[layer.node].removesuffix("_QuantizeLinear_Input")
+        own = float_name(made[layer.node])
         if own in here:
             pairs[layer.node] = (own, made[layer.node])
     true = runner(ptq.network, list(dict.fromkeys(name for name, _ in pairs.values())), optimized=True)

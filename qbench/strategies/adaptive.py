@@ -163,6 +163,11 @@ class _Chooser:
             )
         batches = list(_batches(selection, self.calibration.fixed_batch))
         answers = outputs_of(self.ptq.network, batches)
+        if not selection.right and answers.shape[-1] < 2:
+            raise DoesNotFit(
+                "adaptive searches by accuracy, and this network's outputs are no class scores",
+                fix='write budget = "bytes"',
+            )
         right = selection.right or (lambda outputs: outputs.argmax(-1) == answers.argmax(-1))
         before = right(answers).mean()
         low = sum(min(choices.values()) for choices in cost.values()) / self.whole
@@ -181,9 +186,9 @@ class _Chooser:
                 break
             share = (low + high) / 2 if best else min(2 * share, (share + 1) / 2)
         if best is None:
-            told = "; ".join(self.tried)
             raise DoesNotFit(
-                f"adaptive: no network lost {100 * self.wanted.limit:g} points or less ({told})",
+                f"adaptive: no network of {len(self.tried)} lost {100 * self.wanted.limit:g} points or less "
+                f"({'; '.join(self.tried)})",
                 fix="allow more to be lost, or train: qat",
             )
         return best
@@ -205,7 +210,8 @@ class _Chooser:
     def _harm(self) -> assign.Costs:
         """Return by node and bits how far the answers move; float moves nothing."""
         if not self.harm:
-            few = replace_inputs(self.calibration, LOOKED_AT)
+            fixed = self.calibration.fixed_batch or 1
+            few = replace_inputs(self.calibration, -(-LOOKED_AT // fixed) * fixed)
             some = self.ptq.looking_at(lambda: few.in_batches(BATCH))
             found: dict[str, dict[int, float]] = {layer.node: {} for layer in self.layers}
             for node, bits, moved in alone(some, self.recipe, self.layers, BITS[1:]):
@@ -225,8 +231,9 @@ class _Chooser:
         Weights of 4 bits are widened when the file is loaded: their time is that of 8.
         """
         one = next(self.calibration.in_batches(1))
-        in_float = layer_times(self.ptq.network, one)
-        in_int8 = layer_times(self.ptq.quantized(self.recipe).model, one)
+        names = [layer.node for layer in self.layers]
+        in_float = layer_times(self.ptq.network, one, names)
+        in_int8 = layer_times(self.ptq.quantized(self.recipe).model, one, names)
         cost = {}
         for layer in self.layers:
             times = {FLOAT: in_float[layer.node], 8: in_int8[layer.node], 4: in_int8[layer.node]}

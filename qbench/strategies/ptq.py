@@ -85,7 +85,7 @@ class PostTraining(Strategy):
                 f"ptq: percentile = {self.percentile:g} is not above 50 and below 100",
                 fix='write percentile = 99.99, or observer = "minmax" to clip nothing',
             )
-        if (self.granularity == "per_group") != (self.group_size > 0):
+        if (self.granularity == "per_group") != (self.group_size > 0) or self.group_size < 0:
             raise BadParameter(
                 f'ptq: granularity = "{self.granularity}" with group_size = {self.group_size}',
                 fix='write granularity = "per_group" and group_size = 32 together, or neither',

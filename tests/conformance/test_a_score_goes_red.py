@@ -88,6 +88,37 @@ def test_how_many_kernels_are_enough(tmp_path, state, weights, low, good):
             _kernels_ran_as_claimed(opened, proof)
 
 
+MADE = {
+    "ptq": {"weight_bits": 4}, "qat": {"weight_bits": 4, "learned_steps": True}, "adaptive": {"limit": 0.3},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_kernels_of_what_was_learned_or_chosen_are_proven(name, product_of, deploy, monkeypatch):
+    strategy = STRATEGIES[name](**MADE[name])
+    request = deploy(product_of(strategy, strategy.routes[0]), "onnxruntime", name).request
+    assert find(score(request, Trace()), "low_bit_kernels").samples[0] >= 2
+    monkeypatch.setattr(OnnxRuntimeSession, "prove", lambda *_: KernelProof(0, 3, ()))
+    with pytest.raises(DoesNotFit, match="only 0 multiply-accumulate kernels ran in [48]-bit integer"):
+        score(request, Trace())
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_wrong_answers_of_theirs_are_refused(name, product_of, deploy, monkeypatch):
+    strategy = STRATEGIES[name](**MADE[name])
+    request = deploy(product_of(strategy, strategy.routes[0]), "onnxruntime", name).request
+    with pytest.raises(WrongOutputs):
+        scored(monkeypatch, request, WRONG["a row too few"])
+
+
+@pytest.mark.parametrize("name", ["ptq", "qat"])
+def test_what_is_simulated_needs_no_low_bit_kernel(name, product_of, deploy):
+    strategy = STRATEGIES[name](weight_bits=2)
+    product = product_of(strategy, strategy.routes[0])
+    found = score(deploy(product, "onnxruntime", name).request, Trace())
+    assert find(found, "low_bit_kernels") is None or find(found, "low_bit_kernels").samples[0] == 0
+
+
 # --- wrong answers --------------------------------------------------------------------------------
 
 

@@ -22,15 +22,15 @@ from qbench.run.protocol import StepRequest, Trace
 from qbench.run.steps.check import SIMULATED_LIMIT, WrongOutputs
 from qbench.run.steps.prepare import _simulate
 from qbench.run.steps.score import score
-from qbench.strategies.base import STRATEGIES, Calibration
+from qbench.strategies.base import STRATEGIES, Calibration, Selection, Training
 from qbench.tasks.base import Examples, store
 
 WIDTH = 64
 ROWS = np.random.default_rng(1).standard_normal((16, WIDTH)).astype("f4")
 
 
-def chain(folder, batch, *, relu=False, **parameters):
-    """Return three matrix products in a row, without biases, as a static int8 file for this batch."""
+def chain(folder, batch, *, relu=False, use="static_int8", **parameters):
+    """Return three matrix products in a row, without biases, as a static file of integers for this batch."""
     rng, nodes, stored = np.random.default_rng(0), [], []
     for number in range(3):
         weight = (rng.standard_normal((WIDTH, WIDTH)) / np.sqrt(WIDTH)).astype("f4")
@@ -53,8 +53,9 @@ def chain(folder, batch, *, relu=False, **parameters):
     )
     source = Artifact("onnx", Float(), inputs, outputs, path)
     (folder / "quantized").mkdir()
-    strategy = STRATEGIES["static_int8"](**parameters)
-    return strategy.apply(source, Calibration("rows", {"x0": ROWS}, batch), folder / "quantized")
+    training = Training("rows", len(ROWS), lambda rows, _: {"x0": ROWS[rows]})
+    data = Calibration("rows", {"x0": ROWS}, batch, training, Selection("rows", {"x0": ROWS}))
+    return STRATEGIES[use](**parameters).apply(source, data, folder / "quantized")
 
 
 def deployed(artifact, backend, *, simulated=True):
@@ -125,6 +126,28 @@ def test_an_engine_that_answers_rightly_says_how_near_it_is(tmp_path, batch, par
 def test_the_other_engine_is_right_with_a_free_batch(tmp_path, parameters):
     found = score(deployed(chain(tmp_path, None, **parameters), "openvino"), Trace())
     assert find(found, "simulated_error").samples[0] < 0.02
+
+
+LEARNED_OR_CHOSEN = [
+    {"use": "ptq", "weight_bits": 4, "bias_correction": True}, {"use": "ptq", "granularity": "per_tensor"},
+    {"use": "qat", "weight_bits": 4, "learned_steps": True}, {"use": "adaptive", "limit": 0.2},
+    {"use": "adaptive", "limit": 0.5},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("batch", [None, 8])
+@pytest.mark.parametrize("parameters", LEARNED_OR_CHOSEN, ids=str)
+def test_integers_that_were_learned_or_chosen_are_answered_rightly(tmp_path, batch, parameters):
+    found = score(deployed(chain(tmp_path, batch, **parameters), "onnxruntime"), Trace())
+    assert find(found, "simulated_error").samples[0] < 0.02
+    assert find(found, "low_bit_kernels").samples[0] >= 2
+
+
+@pytest.mark.parametrize("parameters", [{"use": "ptq"}, {"use": "qat"}, {"use": "adaptive"}], ids=str)
+def test_an_engine_that_answers_them_wrongly_fails(tmp_path, parameters):
+    request = deployed(chain(tmp_path, 8, **parameters), "openvino")
+    with pytest.raises(WrongOutputs, match="from what the same file says with its integers simulated"):
+        score(request, Trace())
 
 
 # --- the limit ------------------------------------------------------------------------------------

@@ -56,6 +56,11 @@ TRY = {
     ("ptq", "percentile"): 95.0,
     ("ptq", "granularity"): "per_tensor",  # groups need their size beside them: see group_size
     ("ptq", "group_size"): 9,
+    ("qat", "batch"): 16,  # there are forty images: more in a batch are the same one
+    ("qat", "minutes"): 1e-9,  # one epoch
+    ("adaptive", "budget"): "accuracy",  # latency depends on the machine's hour: see its own tests
+    ("adaptive", "limit"): 0.5,
+    ("adaptive", "seed"): 5,  # draws the largest layer first, where 0 draws it last
     # all but "arm": for a file whose weights have no zero points it is "s8s8" (see its own tests)
     ("requantize", "to"): ("u8s8", "symmetric", "per_tensor", "power_of_two", "int4"),
     ("number_format", "block_size"): 32,
@@ -78,6 +83,11 @@ BESIDE = {
     ("ptq", "percentile"): {"observer": "percentile"},
     ("ptq", "group_size"): {"granularity": "per_group", "group_size": 3},
     ("ptq", "keep_ends"): {"weight_bits": 4},
+    ("qat", "keep_ends"): {"weight_bits": 4},
+    ("qat", "seed"): {"batch": 16},  # an order
+    ("adaptive", "assign"): {"limit": 0.21, "seed": 5},  # the largest layer may have 8 bits, or the others
+    ("adaptive", "seed"): {"limit": 0.21, "assign": "random"},
+    ("adaptive", "float_layers"): {"limit": 0.9},
     ("number_format", "block_size"): {"format": "nf4"},
     **{
         (name, field): {"epochs": 2, "batch": 16}  # seeds differ where an epoch is several batches

@@ -1,5 +1,6 @@
 """What a suite's rankings, scenarios and devices come to: which cells there are, and which are left out."""
 
+import numpy as np
 import pytest
 
 from qbench.backends.base import BACKENDS
@@ -265,3 +266,81 @@ def test_only_the_failure_that_a_suite_expects_is_not_counted(inside, hardware, 
     ]
     (broken,) = [cell for cell in select(finished.run) if cell.status == "failed"]
     assert ("(the suite expects this: known)" in broken.reasons[0].text) == (failures == 0)
+
+
+# --- examples ---------------------------------------------------------------------------------------
+
+
+def learning(place, **model):
+    """Return the plan of a suite whose techniques learn and choose; its counts are 30 and 20."""
+    path = place.suite(
+        "learning",
+        {
+            "qat": '[{ use = "qat" }]',
+            "adaptive": '[{ use = "adaptive" }]',
+            "int8": '[{ use = "static_int8" }]',
+        },
+        backend="onnxruntime",
+        **model,
+    )
+    text = path.read_text().replace("scored = 200\n", "scored = 200\ntraining = 30\nselection = 20\n")
+    path.write_text(text)
+    plan = place.plan("learning", QUICK)
+    return plan, {c.technique: c.deployment.artifact.way[-1] for c in plan.cells if c.role != "fp32"}
+
+
+def test_what_a_technique_learns_from_and_chooses_by_is_counted_by_the_suite(inside):
+    plan, hops = learning(inside, model="resnet-digits")
+    told = {name: [(s.split, s.count, s.seed is None) for s in hop.data] for name, hop in hops.items()}
+    assert told == {
+        "qat": [("calibration", 200, False), ("train", 30, True)],
+        "adaptive": [("calibration", 200, False), ("selection", 20, True)],
+        "int8": [("calibration", 200, False)],
+    }
+
+
+def test_the_examples_of_every_hop_are_rendered_first(inside):
+    plan, hops = learning(inside, model="resnet-digits")
+    steps = agenda.once(plan)
+    data = [step.subject for step in steps if step.kind == "data"]
+    assert sorted(spec.split for spec in data) == ["calibration", "selection", "test", "train"]
+    assert {spec for hop in hops.values() for spec in hop.data} < set(data)
+    assert [step.kind for step in steps[:4]] == ["data"] * 4
+
+
+def test_more_than_the_split_has_is_cut(inside):
+    path = inside.suite("all", {"qat": '[{ use = "qat" }]'}, model="resnet-digits", backend="onnxruntime")
+    (cell,) = [c for c in inside.plan("all", QUICK).cells if c.technique == "qat"]
+    assert path.is_file()
+    assert cell.deployment.artifact.way[-1].training.count == 997  # ten thousand are asked for
+
+
+def test_calibration_stands_in_where_a_task_has_no_such_split(inside):
+    import onnx
+    from onnx import helper, numpy_helper
+
+    ends = [helper.make_tensor_value_info(n, 1, ["n", size]) for n, size in (("x", 4), ("y", 3))]
+    weight = numpy_helper.from_array(np.ones((4, 3), "f4"), "w")
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])], "g", ends[:1], ends[1:], [weight]
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), inside.root / "net.onnx")
+    np.savez(inside.root / "x.npz", x=np.ones((40, 4), "f4"))
+    named = 'net.onnx"\ntask = { use = "agreement", inputs = "x.npz" }\n#"'
+    plan, hops = learning(inside, model=named)
+    assert not plan.skips
+    for name, place in (("qat", "training"), ("adaptive", "selection")):
+        hop = hops[name]
+        assert getattr(hop, place) == hop.calibration
+        assert hop.calibration.split == "calibration"
+        assert hop.calibration.count == 10
+    data = [step.subject.split for step in agenda.once(plan) if step.kind == "data"]
+    assert sorted(data) == ["calibration", "test"]
+
+
+@pytest.mark.parametrize("count", ["training", "selection"])
+def test_a_count_below_one_is_refused(inside, count):
+    path = inside.suite("none", {"int8": '[{ use = "fake_int8" }]'})
+    path.write_text(path.read_text().replace("scored = 200\n", f"scored = 200\n{count} = 0\n"))
+    with pytest.raises(BadSuite, match=f"{count} = 0.* all must be at least 1"):
+        inside.plan("none", QUICK)

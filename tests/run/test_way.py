@@ -155,3 +155,17 @@ def test_what_a_conversion_bakes_in_enters_the_key():
     assert digest_of(here, "numpy") == digest_of(here, "numpy", "")
     compiles = next(edge for edge in EDGES if edge.gives == "pt2")
     assert platform.machine() in compiles.bakes()
+
+
+@pytest.mark.parametrize(("technique", "splits"), [
+    ("ptq", ["calibration"]), ("qat", ["calibration", "train"]), ("adaptive", ["calibration", "selection"]),
+])  # fmt: skip
+def test_a_technique_names_the_splits_that_it_needs(technique, splits):
+    def examples(split):
+        return DataSpec(Choice("t"), split, 8)
+
+    hop = find_way(TORCH, (Choice(technique),), ONNX, examples)[-1]
+    assert [spec.split for spec in hop.data] == splits
+    assert [hop.calibration, hop.training, hop.selection] == [
+        examples(split) if split in splits else None for split in ("calibration", "train", "selection")
+    ]

@@ -27,7 +27,7 @@ def given(hop: Hop, artifact: Artifact, data_ids: dict[str, str]) -> Calibration
         found = Calibration(examples.data_id, _inputs(task, examples, fixed), fixed)
     if hop.training:
         task, examples = _of(hop.training, data_ids)
-        found = replace(found, training=_training(task, examples))
+        found = replace(found, training=_training(task, examples, fixed))
     if hop.selection:
         task, examples = _of(hop.selection, data_ids)
         found = replace(found, selection=_selection(task, examples, fixed))
@@ -47,11 +47,17 @@ def _inputs(task: Task, examples: Examples, fixed: int | None) -> dict[str, np.n
     return {name: array[rows] for name, array in inputs.items()}
 
 
-def _training(task: Task, examples: Examples) -> Training:
-    def take(rows: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        return task.prepare(task.vary({name: array[rows] for name, array in examples.raw.items()}, rng))
+def _training(task: Task, examples: Examples, fixed: int | None) -> Training:
+    """Return examples to take by rows; for a network of a fixed batch there is one batch at least."""
+    whole = len(examples)
 
-    return Training(examples.data_id, len(examples), take, examples.labels)
+    def take(rows: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        chosen = {name: array[rows % whole] for name, array in examples.raw.items()}
+        return task.prepare(task.vary(chosen, rng))
+
+    count = max(whole, fixed or 0)
+    labels = None if examples.labels is None else examples.labels[np.arange(count) % whole]
+    return Training(examples.data_id, count, take, labels)
 
 
 def _selection(task: Task, examples: Examples, fixed: int | None) -> Selection:

@@ -1,0 +1,145 @@
+"""What each layer's rounding costs: a layer that was made sensitive is found, and noise is told by hand."""
+
+import numpy as np
+import pytest
+from onnx import numpy_helper
+from small_networks import convolutions, network, node, products, ready, relative, said, some
+
+from qbench.quant.affine import WeightGrid
+from qbench.quant.ptq import FLOAT, Recipe
+from qbench.quant.sensitivity import Layer, alone, layers_of, losses, moved, outputs_of, snr
+
+ROWS = some(96, 8)
+
+
+def damaged(which, deep=3):
+    """Return products of which one has a weight far out in every channel: its other weights lose their bits.
+
+    The input that it meets is never there, so that the float network answers as before.
+    """
+    model = products(deep=deep)
+    for tensor in model.graph.initializer:
+        if tensor.name == f"w{which}":
+            array = numpy_helper.to_array(tensor).copy()
+            array[0] = 200
+            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+    if which:
+        for tensor in model.graph.initializer:
+            if tensor.name in (f"w{which - 1}", f"b{which - 1}"):
+                array = numpy_helper.to_array(tensor).copy()
+                array[..., 0] = -np.abs(array[..., 0]) if tensor.name[0] == "b" else 0
+                tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+    return model
+
+
+def test_the_layers_and_what_they_take():
+    made = ready(convolutions(), some(16, 3, 6, 6))
+    found = layers_of(made.ptq, Recipe())
+    assert [(one.node, one.name, one.elements, one.channels) for one in found] == [
+        ("Conv_0", "w1", 162, 6), ("Conv_2", "w2", 162, 6), ("Gemm_6", "w3", 270, 5),
+    ]  # fmt: skip
+    assert [found[2].stored_bytes(bits) for bits in (FLOAT, 8, 4)] == [1080, 270 + 20, 135 + 20]
+    assert Layer("", "", 3, 1).stored_bytes(4) == 2 + 4
+
+
+@pytest.mark.parametrize("which", [1, 2])
+def test_the_layer_that_was_made_sensitive_comes_first(which):
+    made = ready(damaged(which), ROWS)
+    recipe = Recipe(WeightGrid(8))
+    found = list(alone(made.ptq, recipe, layers_of(made.ptq, recipe), (8, 4)))
+    assert [(node, bits) for node, bits, _ in found] == [
+        (f"Gemm_{2 * number}", bits) for number in range(3) for bits in (8, 4)
+    ]
+    harm = {node: far for node, bits, far in found if bits == 4}
+    assert max(harm, key=harm.get) == f"Gemm_{2 * which}"
+    assert all(far >= 0 for far in harm.values())
+
+
+def test_fewer_bits_move_the_answers_further():
+    made = ready(products(), ROWS)
+    found = {
+        (n, bits): far for n, bits, far in alone(made.ptq, Recipe(), layers_of(made.ptq, Recipe()), (8, 4, 2))
+    }
+    for layer in ("Gemm_0", "Gemm_2"):
+        assert 0 < found[layer, 8] < found[layer, 4] < found[layer, 2]
+
+
+def test_alone_means_that_nothing_else_is_rounded():
+    """An addition of two large numbers, which cancel, would drown the layer's own rounding."""
+    stored = {"w": some(8, 8) / 3, "big": np.float32(1e4), "m": np.float32(-1e4)}
+    nodes = [
+        node("Add", ["x", "big"], ["up"]),
+        node("Add", ["up", "m"], ["down"]),
+        node("Gemm", ["x", "w"], ["g"]),
+        node("Add", ["g", "down"], ["y"]),
+    ]
+    made = ready(network(nodes, (8,), stored), ROWS)
+    (_, _, far), = alone(made.ptq, Recipe(), layers_of(made.ptq, Recipe()), (8,))  # fmt: skip
+    everything = moved(made.wanted, said(made.ptq.quantized(Recipe()).simulated(), ROWS))
+    assert far < 1e-3 < everything
+
+
+def test_outputs_are_those_of_all_examples_in_order():
+    made = ready(products(), ROWS)
+    np.testing.assert_allclose(outputs_of(made.ptq.network, made.ptq.batches()), made.wanted, atol=1e-5)
+
+
+def test_how_far_answers_moved_by_hand():
+    # (0, ln 3) are a quarter and three quarters, (0, 0) a half each
+    wanted, found = np.array([[0, np.log(3)]]), np.array([[0.0, 0.0]])
+    by_hand = 0.25 * np.log(0.25 / 0.5) + 0.75 * np.log(0.75 / 0.5)
+    assert moved(wanted, found) == pytest.approx(by_hand)
+    assert moved(wanted, wanted + 5) == pytest.approx(0, abs=1e-12)
+    wanted = np.array([[0.0], [2], [4], [6]])  # variance 5
+    assert moved(wanted, wanted + np.array([[1], [1], [0], [0]])) == pytest.approx(0.1)
+
+
+def test_noise_by_hand():
+    # the float layer answers 3 and 4, the other one 3.5 and 4: a signal of 25 and a noise of a quarter
+    def one(weight):
+        stored = {"w": np.array([[weight, 0], [0, 1]], "f4")}
+        return ready(network([node("Gemm", ["x", "w"], ["y"])], (2,), stored), np.array([[1, 4]], "f4"))
+
+    made, other = one(3.0), one(3.5)
+    found = snr(made.ptq, other.ptq.network, [Layer("Gemm_0", "w", 4, 2)], made.ptq.batches())
+    assert found == {"Gemm_0": pytest.approx(20, abs=1e-3)}
+
+
+def test_noise_falls_by_six_decibels_a_bit():
+    made = ready(products(wide=32, deep=1), some(64, 32))
+    layers = layers_of(made.ptq, Recipe())
+
+    def decibels(bits):
+        product = made.ptq.quantized(Recipe(WeightGrid(bits), activation_bits=16))
+        return snr(made.ptq, product.simulated(), layers, made.ptq.batches())["Gemm_0"]
+
+    np.testing.assert_allclose(np.diff([decibels(bits) for bits in (4, 6, 8)]), 12.04, atol=1.5)
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_every_layers_noise_is_told_where_a_relu_has_gone(bits):
+    made = ready(convolutions(), some(32, 3, 6, 6))
+    recipe = Recipe(WeightGrid(bits))
+    simulated = made.ptq.quantized(recipe).simulated()
+    found = snr(made.ptq, simulated, layers_of(made.ptq, recipe), made.ptq.batches())
+    assert set(found) == {"Conv_0", "Conv_2", "Gemm_6"}
+    assert all((25 if bits == 8 else 10) < decibels < 60 for decibels in found.values())
+    whole = -20 * np.log10(relative(said(simulated, made.x), made.wanted))
+    assert found["Gemm_6"] == pytest.approx(whole, abs=1)
+
+
+def test_a_damaged_layer_in_float_brings_answers_back():
+    made = ready(damaged(1, 2), ROWS)
+    first = made.wanted.argmax(1)
+    found = losses(made.ptq, Recipe(), [{"x": ROWS}], lambda outputs: outputs.argmax(1) == first)
+    by_node = {loss.layer.node: loss for loss in found}
+    assert by_node["Gemm_2"].recovered > 0.1
+    assert by_node["Gemm_2"].recovered == max(loss.recovered for loss in found)
+    assert by_node["Gemm_2"].snr_db < by_node["Gemm_0"].snr_db - 6
+    assert [loss.layer.name for loss in found] == ["w0", "w1"]
+
+
+def test_a_layer_in_float_already_is_not_among_them():
+    made = ready(products(), ROWS)
+    found = losses(made.ptq, Recipe(layers={"Gemm_0": FLOAT}), [{"x": ROWS}], lambda o: o[:, 0] > 0)
+    assert [loss.layer.node for loss in found] == ["Gemm_2"]

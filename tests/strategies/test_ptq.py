@@ -1,0 +1,169 @@
+"""ptq: its parameters, what its file holds, and what it says when it cannot."""
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from qbench.backends.base import BACKENDS, Placement
+from qbench.cases import FakeQuant, Float, Quantized, Scheme
+from qbench.errors import BadParameter, DoesNotFit
+from qbench.formats.artifact import Artifact
+from qbench.formats.proof import prove
+from qbench.strategies.base import STRATEGIES, Calibration
+
+PostTraining = STRATEGIES["ptq"]
+
+
+@pytest.fixture
+def applied(in_format, images, tmp_path):
+    """Return a function: parameters to the small network's product."""
+
+    def give(source=None, data=images, **parameters):
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        calibration = data if isinstance(data, Calibration) else Calibration("images", {"images": data})
+        return PostTraining(**parameters).apply(source or in_format("onnx"), calibration, folder)
+
+    return give
+
+
+def answers(artifact, images):
+    return BACKENDS["onnxruntime"]().load(artifact, Placement()).run({"images": images})[0]
+
+
+def stored(artifact):
+    return {t.name: t for t in onnx.load(artifact.path).graph.initializer}
+
+
+@pytest.mark.parametrize(("parameters", "words"), [
+    ({"weight_bits": 5}, r"ptq has no weight_bits 5\n  fix: write weight_bits = 8 or 6 or 4 or 3 or 2"),
+    ({"activation_bits": 7}, r"no activation_bits 7\n  fix: write activation_bits = 32 or 16 or 8 or 6 or 4"),
+    ({"observer": "maxmin"}, r"no observer 'maxmin'\n  fix: write observer = \"mse\" or \"minmax\" or"),
+    ({"weight_observer": "entropy"}, r"no weight_observer 'entropy'\n  fix: write weight_observer = \"mse\""),
+    ({"rounding": "stochastic"}, r"no rounding 'stochastic'\n  fix: write rounding = \"nearest\" or"),
+    ({"granularity": "per_row"}, r"no granularity 'per_row'\n  fix: write granularity = \"per_channel\" or"),
+    ({"percentile": 0.999}, r"0.999 is not above 50 and below 100\n  fix: write percentile = 99.99"),
+    ({"percentile": 100.0}, r"percentile = 100 is not"),
+    ({"granularity": "per_group"}, r"\"per_group\" with group_size = 0\n  fix: .* group_size = 32 together"),
+    ({"group_size": 32}, r"granularity = \"per_channel\" with group_size = 32\n  fix: .* or neither"),
+    ({"group_size": -8}, r"granularity = \"per_channel\" with group_size = -8\n  fix: .* or neither"),
+])  # fmt: skip
+def test_a_value_that_cannot_be_is_told_with_one_that_can(parameters, words):
+    with pytest.raises(BadParameter, match=words):
+        PostTraining(**parameters)
+
+
+@pytest.mark.parametrize(("parameters", "state"), [
+    ({}, Quantized(Scheme(8, 8, "per_channel"))),
+    ({"weight_bits": 4, "activation_bits": 16}, Quantized(Scheme(4, 16, "per_channel"))),
+    ({"granularity": "per_tensor"}, Quantized(Scheme(8, 8, "per_tensor"))),
+    ({"weight_bits": 3}, FakeQuant(Scheme(3, 8, "per_channel"))),
+    ({"activation_bits": 4}, FakeQuant(Scheme(8, 4, "per_channel"))),
+    ({"activation_bits": 32}, FakeQuant(Scheme(8, None, "per_channel"))),
+    ({"symmetric": False}, FakeQuant(Scheme(8, 8, "per_channel"))),
+    ({"granularity": "per_group", "group_size": 9}, FakeQuant(Scheme(8, 8, "per_group"))),
+])  # fmt: skip
+def test_the_state_tells_the_bits_and_whether_they_are_deployed(parameters, state):
+    assert PostTraining(**parameters).state(Float()) == state
+
+
+def test_a_quantized_network_is_refused():
+    with pytest.raises(DoesNotFit, match="put it first"):
+        PostTraining().state(Quantized(Scheme(8, 8, "per_channel")))
+
+
+@pytest.mark.parametrize("parameters", [
+    {}, {"weight_bits": 4}, {"weight_bits": 4, "activation_bits": 16, "bias_correction": True},
+    {"granularity": "per_tensor"},
+], ids=str)  # fmt: skip
+def test_what_is_deployed_holds_its_bits_and_answers_as_the_network(parameters, applied, in_format, images):
+    product = applied(**parameters)
+    assert isinstance(product.state, Quantized)
+    error = answers(product, images) - answers(in_format("onnx"), images)
+    assert 0 < np.sqrt((error**2).mean() / (answers(in_format("onnx"), images) ** 2).mean()) < 0.2
+    packed = [name for name, t in stored(product).items() if t.data_type == TensorProto.INT4]
+    assert len(packed) == (3 if parameters.get("weight_bits") == 4 else 0)
+    assert prove(product).failure is None
+
+
+def test_four_bits_take_half_the_bytes_of_eight(applied):
+    eight, four = (
+        sum(len(t.raw_data) for t in stored(applied(weight_bits=bits)).values() if len(t.dims) > 1)
+        for bits in (8, 4)
+    )
+    assert four == eight / 2 == (3 * 16 * 9 + 16 * 32 * 9 + 32 * 9 * 10) / 2
+
+
+def test_what_is_simulated_has_no_integer_in_it(applied):
+    model = onnx.load(applied(weight_bits=2, activation_bits=4).path)
+    assert not {node.op_type for node in model.graph.node} & {"QuantizeLinear", "DequantizeLinear"}
+    assert not [
+        t.name for t in model.graph.initializer if t.data_type in (TensorProto.INT8, TensorProto.UINT8)
+    ]
+
+
+def test_corrected_biases_are_counted_in_a_note(applied):
+    assert not applied().notes
+    (note,) = applied(bias_correction=True).notes
+    assert (note.what, note.found) == ("biases corrected", "3")
+
+
+def test_the_group_size_must_divide_the_rows(applied):
+    with pytest.raises(
+        DoesNotFit, match=r"does not divide a row of 27 weights\n  fix: write group_size = 9 or 3 or 27"
+    ):
+        applied(granularity="per_group", group_size=8)
+
+
+@pytest.mark.parametrize(("data", "words"), [
+    ([], r"there is none\n  fix: give one calibration example"),
+    ([0, np.nan, 0], r"'images': 1 of its 3 examples hold NaN .*, the first is number 1\n  fix: repair"),
+])  # fmt: skip
+def test_calibration_that_says_nothing_is_refused(data, words, applied):
+    images = np.ones((len(data), 3, 8, 8), "f4") * np.array(data, "f4").reshape(-1, 1, 1, 1)
+    with pytest.raises(DoesNotFit, match=words):
+        applied(data=images)
+
+
+def test_one_example_is_enough(applied, images):
+    product = applied(data=images[:1], rounding="adaround", bias_correction=True, weight_bits=4)
+    assert np.isfinite(answers(product, images)).all()
+
+
+def test_a_network_of_a_fixed_batch(applied, in_format, images, tmp_path):
+    model = onnx.load(in_format("onnx").path)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 8
+    del model.graph.value_info[:]
+    (tmp_path / "fixed").mkdir()
+    onnx.save(model, tmp_path / "fixed" / "model.onnx")
+    source = replace(in_format("onnx"), path=tmp_path / "fixed" / "model.onnx")
+    data = Calibration("images", {"images": images}, 8)
+    product = applied(source, data, weight_bits=4, bias_correction=True)
+    free = applied(weight_bits=4, bias_correction=True)
+    np.testing.assert_allclose(answers(product, images[:8]), answers(free, images[:8]), atol=0.05)
+
+
+@pytest.mark.parametrize("facts", [{"alpha": 2.0}, {"beta": 0.25}, {"alpha": 0.5, "beta": 3.0}], ids=str)
+@pytest.mark.parametrize("shape", [(5,), (1, 5), (1,)], ids=str)
+def test_a_gemm_with_factors_keeps_its_answers(facts, shape, tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {"w": rng.standard_normal((6, 5)), "b": rng.standard_normal(shape) * 3}
+    ends = [helper.make_tensor_value_info(n, 1, ["n", size]) for n, size in (("images", 6), ("y", 5))]
+    tensors = [numpy_helper.from_array(array.astype("f4"), name) for name, array in arrays.items()]
+    graph = helper.make_graph(
+        [helper.make_node("Gemm", ["images", "w", "b"], ["y"], **facts)], "gemm", ends[:1], ends[1:], tensors
+    )
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9),
+        tmp_path / "a.onnx",
+    )
+    source = Artifact("onnx", Float(), (), (), tmp_path / "a.onnx")
+    x = rng.standard_normal((64, 6)).astype("f4")
+    wanted = x @ arrays["w"].astype("f4") * facts.get("alpha", 1) + arrays["b"] * facts.get("beta", 1)
+    for strategy in ("ptq", "static_int8"):
+        (tmp_path / strategy).mkdir()
+        product = STRATEGIES[strategy]().apply(source, Calibration("x", {"images": x}), tmp_path / strategy)
+        assert np.abs(answers(product, x) - wanted).max() < 0.03 * np.ptp(wanted)
