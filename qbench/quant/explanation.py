@@ -9,8 +9,9 @@ import numpy as np
 
 from qbench.errors import DoesNotFit
 from qbench.quant.onnx_layers import quietly, read_network
-from qbench.quant.ptq import Ptq, Recipe
+from qbench.quant.ptq import Ptq
 from qbench.quant.ranges import Batch
+from qbench.quant.recipe import Recipe
 from qbench.quant.sensitivity import LayerLoss, Right, losses, outputs_of
 
 if TYPE_CHECKING:

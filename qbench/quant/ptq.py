@@ -6,67 +6,25 @@ network, so that each layer is rounded for the inputs that the layers before it,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from qbench.quant.adaround import adaround
 from qbench.quant.affine import Coded, WeightGrid, activation_scale, nearest, scales
-from qbench.quant.float_form import float_form
 from qbench.quant.fold import fold_batch_norm
-from qbench.quant.moments import Moments, moments, rows_of, shift
-from qbench.quant.observers import Grid, Histogram, Range, entropy, minmax, mse, percentile
+from qbench.quant.layer_inputs import LayerInputs
+from qbench.quant.moments import Moments, shift
+from qbench.quant.observers import Histogram, Range
 from qbench.quant.products import as_matrix, fact, from_matrix
 from qbench.quant.qdq_layout import Layout, runner
 from qbench.quant.qdq_model import BIASED, QdqModel, StoredWeight, float_name
 from qbench.quant.ranges import Batch, extents, histograms
+from qbench.quant.recipe import ENDS, FLOAT, IN_FLOAT, WIDE, Product, Recipe, Scales, observed
 
-STORED = (8, 4)  # bits of a symmetric weight that the format has a type for
-IN_FLOAT = 32  # activation bits that leave them in float
-FLOAT = 0  # in `layers`: this one is not quantized
-ROWS = 512  # of a batch: what moments are taken from
-WIDE = 8  # bits of an activation that keeps the file's type where the others have fewer
 FITS = 2**30  # the greatest code of a bias: half of what 32 bits hold, so that it can be corrected
-ENDS = 8  # bits of the first and the last layer, where those are kept wide
-Observer = Literal["minmax", "entropy", "percentile", "mse"]
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """Everything that decides the integers, but for the network and the data."""
-
-    weights: WeightGrid = WeightGrid()
-    activation_bits: int = 8  # 16, 8 or fewer
-    observer: Observer = "mse"  # of activations
-    percentile: float = 99.99
-    rounding: Literal["nearest", "adaround"] = "nearest"
-    bias_correction: bool = False
-    keep_ends: bool = False  # the first and the last layer in 8 bits, whatever the others have
-    layers: Mapping[str, int] = field(default_factory=dict)  # bits of a weight by node, where they are others
-
-
-@dataclass(frozen=True, slots=True)
-class Scales:
-    """Scales that were learned, in the place of those that would be computed."""
-
-    weights: Mapping[str, np.ndarray]  # by node: of its weight's rows, (rows or 1, 1)
-    activations: Mapping[str, float]  # by tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Product:
-    """A quantized network: the QDQ model, and which of its activations have fewer bits than its types."""
-
-    model: Any
-    narrow: dict[str, int]
-    corrected: int = 0  # biases
-    in_float: Any = None  # the float network with rounded weights, where activations stay in float
-
-    def simulated(self) -> Any:
-        """Return it in float operators; see float_form."""
-        return self.in_float or float_form(self.model, self.narrow)
 
 
 class Ptq:
@@ -81,7 +39,7 @@ class Ptq:
         self._ranged = batches
         self.nodes = {node.name: node for node in network.graph.node}
         self._seen: dict[str, Histogram] = {}
-        self._rows: dict[str, list[np.ndarray]] = {}
+        self._inputs = LayerInputs()
 
     def trained(self, network: Any) -> Ptq:
         """Return the same with other weights: a network of the same nodes, which takes the same ranges."""
@@ -149,7 +107,7 @@ class Ptq:
             run = runner(self.network, unseen)
             found = extents(run, self._ranged(), self.technique)
             self._seen |= histograms(run, self._ranged(), found)
-        return {name: _observed(self._seen[name], recipe) for name in names}
+        return {name: observed(self._seen[name], recipe) for name in names}
 
     def _narrow(
         self, model: QdqModel, recipe: Recipe, ranges: dict[str, Range], ends: set[str]
@@ -167,7 +125,7 @@ class Ptq:
         narrow = {}
         for activation, is_wide in [(a, a.node.input[1] in wide) for a in known]:
             bits = WIDE if is_wide else recipe.activation_bits
-            seen = _observed(self._seen[float_name(activation.tensor)], replace(recipe, activation_bits=bits))
+            seen = observed(self._seen[float_name(activation.tensor)], replace(recipe, activation_bits=bits))
             model.set_activation(activation, *activation_scale(*seen, bits))
             if not is_wide:
                 narrow[activation.tensor] = bits
@@ -220,7 +178,7 @@ class Ptq:
         seen: Moments | None = None
         correct = recipe.bias_correction and node.op_type in BIASED
         if recipe.rounding == "adaround" or correct:
-            seen = self._moments(model, weight, array.shape, done)
+            seen = self._inputs.moments(model, weight, self, done)
         if seen is not None and recipe.rounding == "adaround":
             coded = adaround(matrix, coded, grid, seen.centred if correct else seen)
         self._write(model, weight, node, array, coded, grid)
@@ -228,7 +186,7 @@ class Ptq:
         for user in users:
             own, user.scale = self.nodes[user.node.name], weight.scale
             bias = self._bias(own, len(matrix))
-            of = seen if own is node else self._moments(model, user, array.shape, done) if correct else None
+            of = seen if own is node else self._inputs.moments(model, user, self, done) if correct else None
             if of is not None and correct:
                 bias = (0.0 if bias is None else bias) + shift(own, array, rounded, of)
                 corrected += 1
@@ -283,40 +241,6 @@ class Ptq:
             return None  # computed: it stays as it is
         return np.broadcast_to(numpy_helper.to_array(stored[node.input[2]]).reshape(-1), (channels,))
 
-    def _moments(
-        self, model: QdqModel, weight: StoredWeight, shape: tuple[int, ...], done: Product
-    ) -> Moments | None:
-        """Return the moments of what this weight's node is given; None where its form is not known."""
-        node = self.nodes[weight.node.name]
-        true = self._true_rows(model).get(node.name)
-        if not true:
-            return None
-        given = weight.node.input[0] if done.in_float is None else node.input[0]
-        own = runner(done.simulated(), [given], optimized=True)
-
-        def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-            for rows, batch in zip(true, self.batches(), strict=True):
-                found = rows_of(node, shape, dict(own(batch))[given], ROWS)
-                assert found is not None  # the rows of the float network were found
-                yield rows, found
-
-        return moments(pairs())
-
-    def _true_rows(self, model: QdqModel) -> dict[str, list[np.ndarray]]:
-        """Return rows of every layer's input in the float network, one array a batch; empty where unknown."""
-        weights = [weight for weight in model.weights if weight.position == 1]
-        users = [(self.nodes[user.name], weight) for weight in weights for user in model.users(weight)]
-        layers = [(node, self.weight_of(weight)[1]) for node, weight in users if node.name not in self._rows]
-        if not layers:
-            return self._rows
-        run = runner(self.network, list({node.input[0]: 0 for node, _ in layers}), optimized=True)
-        for batch in self.batches():
-            found = dict(run(batch))
-            for node, array in layers:
-                rows = rows_of(node, array.shape, found[node.input[0]], ROWS)
-                self._rows.setdefault(node.name, []).extend([] if rows is None else [rows])
-        return self._rows
-
 
 def _stored_in_codes(grid: WeightGrid) -> bool:
     return grid.symmetric and grid.granularity != "per_group"
@@ -343,12 +267,3 @@ def _put(network: Any, like: Any, position: int, weight: np.ndarray, bias: np.nd
             node.input[place] = name
         else:
             node.input.append(name)
-
-
-def _observed(histogram: Histogram, recipe: Recipe) -> Range:
-    grid = Grid(min(recipe.activation_bits, 16))
-    if recipe.observer == "minmax":
-        return minmax(histogram)
-    if recipe.observer == "percentile":
-        return percentile(histogram, grid, recipe.percentile)
-    return {"entropy": entropy, "mse": mse}[recipe.observer](histogram, grid)

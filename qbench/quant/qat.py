@@ -13,8 +13,9 @@ import numpy as np
 from qbench.quant.fake_quant import Rounding, Steps, coarse_gradients, rounding
 from qbench.quant.learning import Learned, Schedule, Take, learn
 from qbench.quant.products import as_matrix
-from qbench.quant.ptq import ENDS, WIDE, Product, Ptq, Recipe, Scales
+from qbench.quant.ptq import Ptq
 from qbench.quant.qdq_model import QdqModel, float_name
+from qbench.quant.recipe import ENDS, WIDE, Product, Recipe, Scales
 from qbench.quant.torch_network import torch_network
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ from qbench.quant.affine import WeightGrid
 from qbench.quant.compact import compact
 from qbench.quant.layer_times import layer_times
 from qbench.quant.onnx_layers import quietly, read_network
-from qbench.quant.ptq import FLOAT, Product, Ptq, Recipe
+from qbench.quant.ptq import Ptq
 from qbench.quant.ranges import finite_or_raise
+from qbench.quant.recipe import FLOAT, Product, Recipe
 from qbench.quant.sensitivity import alone, layers_of, outputs_of
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Selection, Strategy, takes_fp32
 

@@ -11,10 +11,11 @@ from qbench.errors import BadParameter, DoesNotFit
 from qbench.quant.affine import WeightGrid
 from qbench.quant.cascade import ALWAYS, CONFIDENCE, ESCALATED, NEVER, cascaded, fitted
 from qbench.quant.onnx_layers import quietly, raised, read_network
-from qbench.quant.ptq import Ptq, Recipe
+from qbench.quant.ptq import Ptq
 from qbench.quant.qdq_layout import runner
 from qbench.quant.qdq_model import INT4_OPSET
 from qbench.quant.ranges import finite_or_raise
+from qbench.quant.recipe import Recipe
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Selection, Strategy, takes_fp32
 
 if TYPE_CHECKING:

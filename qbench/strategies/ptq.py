@@ -12,8 +12,9 @@ from qbench.quant.affine import WeightGrid
 from qbench.quant.compact import compact
 from qbench.quant.explanation import explained
 from qbench.quant.onnx_layers import quietly, read_network
-from qbench.quant.ptq import IN_FLOAT, STORED, Ptq, Recipe
+from qbench.quant.ptq import Ptq
 from qbench.quant.ranges import finite_or_raise
+from qbench.quant.recipe import IN_FLOAT, STORED, Recipe
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, takes_fp32
 
 if TYPE_CHECKING:

@@ -13,9 +13,10 @@ from qbench.quant.affine import WeightGrid
 from qbench.quant.compact import compact
 from qbench.quant.learning import Schedule, checkpoint_key
 from qbench.quant.onnx_layers import quietly, read_network
-from qbench.quant.ptq import STORED, Ptq, Recipe
+from qbench.quant.ptq import Ptq
 from qbench.quant.qat import trained
 from qbench.quant.ranges import finite_or_raise
+from qbench.quant.recipe import STORED, Recipe
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, takes_fp32
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from qbench.quant.explanation import explained
 from qbench.quant.fold import fold_batch_norm
 from qbench.quant.observers import Grid, Histogram, Range, entropy, mse, percentile
 from qbench.quant.onnx_layers import quietly, read_network
-from qbench.quant.ptq import Recipe
 from qbench.quant.qdq_layout import Layout, runner
 from qbench.quant.ranges import Run, extents, finite_or_raise, histograms
+from qbench.quant.recipe import Recipe
 from qbench.quant.saturation import NOTE, layers_of, saturation
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, takes_fp32
 

@@ -8,7 +8,8 @@ from onnx import TensorProto, numpy_helper
 
 from qbench.quant.compact import compact
 from qbench.quant.onnx_layers import read_network
-from qbench.quant.ptq import Ptq, Recipe
+from qbench.quant.ptq import Ptq
+from qbench.quant.recipe import Recipe
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from small_networks import convolutions, network, node, products, ready, some
 
 from qbench.errors import DoesNotFit
 from qbench.quant.layer_times import layer_times
-from qbench.quant.ptq import Recipe
+from qbench.quant.recipe import Recipe
 
 TRANSPOSED = [node("ConvTranspose", ["x", "w"], ["h"]), node("Relu", ["h"], ["y"])]
 MATMUL = [node("MatMul", ["x", "w"], ["h"]), node("Sigmoid", ["h"], ["y"])]

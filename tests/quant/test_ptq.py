@@ -10,9 +10,11 @@ from small_networks import convolutions, initializers, network, node, products, 
 
 from qbench.errors import DoesNotFit
 from qbench.quant.affine import WeightGrid
+from qbench.quant.layer_inputs import LayerInputs
 from qbench.quant.moments import loss
-from qbench.quant.ptq import FLOAT, Ptq, Recipe, Scales
+from qbench.quant.ptq import Ptq
 from qbench.quant.qdq_model import QdqModel
+from qbench.quant.recipe import FLOAT, Recipe, Scales
 
 IMAGES = some(48, 3, 6, 6)
 ROWS = some(64, 8)
@@ -292,7 +294,7 @@ def test_adaround_is_better_in_the_loss_it_is_told_of():
         product = rows.ptq.quantized(Recipe(WeightGrid(3), rounding=rounding))
         model = QdqModel(product.model)
         weight = model.weights[0]
-        seen = rows.ptq._moments(model, weight, weight.codes.shape, product)
+        seen = LayerInputs().moments(model, weight, rows.ptq, product)
         true = rows.ptq.weight_of(weight)[1]
         return loss(true.T[None], weight.restored.T[None], seen)
 

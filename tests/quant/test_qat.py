@@ -9,9 +9,9 @@ from small_networks import convolutions, network, node, products, ready, relativ
 from qbench.quant.affine import WeightGrid
 from qbench.quant.fake_quant import rounding
 from qbench.quant.learning import Schedule, distance
-from qbench.quant.ptq import Recipe
 from qbench.quant.qat import _scales, grids, trained
 from qbench.quant.qdq_model import QdqModel
+from qbench.quant.recipe import Recipe
 from qbench.quant.torch_network import torch_network
 
 IMAGES = some(48, 3, 6, 6)

@@ -6,7 +6,7 @@ from onnx import numpy_helper
 from small_networks import convolutions, network, node, products, ready, relative, said, some
 
 from qbench.quant.affine import WeightGrid
-from qbench.quant.ptq import FLOAT, Recipe
+from qbench.quant.recipe import FLOAT, Recipe
 from qbench.quant.sensitivity import Layer, alone, layers_of, losses, moved, outputs_of, snr
 
 ROWS = some(96, 8)
