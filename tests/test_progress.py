@@ -1,0 +1,60 @@
+"""The bar of a run: a long step may say how far it is."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from qbench.cases import ArtifactSpec, Choice, DataSpec, Explained, Float, Hop, Step
+from qbench.folders import tell
+from qbench.profile import PROFILES
+from qbench.progress import Progress, _what
+
+SPEC = ArtifactSpec(
+    Choice("net"),
+    (
+        Hop("source", Choice("net"), "torch", Float(), ""),
+        Hop("technique", Choice("qat"), "onnx", Float(), ""),
+    ),
+)
+DATA = DataSpec(Choice("digits"), "selection", 10)
+
+
+@pytest.fixture
+def shown(tmp_path, monkeypatch):
+    """Return a bar on a terminal, and a function that says how its first column reads."""
+    from rich.console import Console
+
+    monkeypatch.setenv("QBENCH_CACHE", str(tmp_path))
+    plan = SimpleNamespace(profile=PROFILES["quick"])
+    progress = Progress(Console(force_terminal=True, width=80), plan)
+    return progress, lambda: progress.bar.columns[0].render(progress.bar.tasks[0]).plain
+
+
+def test_a_long_step_says_how_far_it_is(shown):
+    progress, column = shown
+    progress.started(Step("prepare", SPEC))
+    assert column().split() == ["preparing", "qat"]
+    tell("training: 40%, loss 0.12")
+    assert column().split() == ["preparing", "training:", "40%,", "loss", "0.12"]
+
+
+def test_what_an_earlier_step_said_is_not_shown_for_the_next(shown):
+    progress, column = shown
+    tell("training: 100%, loss 0.1")
+    progress.started(Step("prepare", SPEC))
+    assert "training" not in column()
+    tell("training: 1%, loss 0.9")
+    progress.started(Step("data", DATA))
+    assert column().split() == ["examples", "selection"]
+
+
+def test_every_column_keeps_its_width(shown):
+    progress, column = shown
+    progress.started(Step("prepare", SPEC))
+    before = len(column())
+    tell("sensitivity: layer 100 of 1,000 and more words than there is room for")
+    assert len(column()) == before
+
+
+def test_an_explanation_is_named_by_its_technique():
+    assert _what(Step("explain", Explained("static int8", SPEC, DATA))) == "static int8"
