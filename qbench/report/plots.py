@@ -33,6 +33,7 @@ PANEL = 258.0  # height of the frame
 BELOW_BEST = 0.03  # accuracy this far below the best stands on the floor, with its value: three times the
 # limit of a recommendation, or as far as the intervals reach
 NEXT_TO = 14.0  # points of one technique so close to each other, in points of print, share a label
+CROWD = 24  # points: beyond, names hide what they name
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,16 +135,22 @@ def _shown_y(dot: Dot, floor: float) -> tuple[float, bool]:
 
 
 def _label(axes: Axes, dots: Sequence[Dot], look: Look, floor: float) -> None:
-    """Write each technique's name beside its point; where there is no room, its number in the legend."""
+    """Write each technique's name beside its point; where there is no room, its number in the legend.
+
+    In a crowd only the front is named: forty names would hide what they name.
+    """
     order = sorted(dots, key=lambda dot: ("front", "near", "behind").index(dot.standing))
     told = [axes.transData.transform((dot.x.value, _shown_y(dot, floor)[0])) for dot in order]
     order, at = _named_once(order, [(float(x), float(y)) for x, y in told])
+    crowd = len(order) > CROWD
     wanted = []
     for dot, (x, y) in zip(order, at, strict=True):
         low = f" {text(dot.y.value, 'share')}" if _shown_y(dot, floor)[1] else ""
         number = str(look.techniques[dot.technique])
         where = f", {dot.engine}" if dot.standing == "front" else ""
-        wanted.append(Wanted(x, y, 4.5, dot.technique + where + low, number + (low and ":" + low)))
+        short = number + (low and ":" + low)
+        name = short if crowd and dot.standing != "front" else dot.technique + where + low
+        wanted.append(Wanted(x, y, 4.5, name, short))
     box = axes.bbox
     frame = Box(box.x0 + 1, box.y0 + 1, box.width + RIGHT - 2, box.height + 8)
     back = axes.transData.inverted()
