@@ -137,7 +137,7 @@ class Matrix:
                 yield scenario, seeds[0], max(ranked, scenario.priority)
         elif scenarios:
             yield None, seeds[0], ranked
-        calibrated = any(strategy_of(link).needs_calibration for link in technique.chain)
+        calibrated = any(strategy_of(link).wants_calibration() for link in technique.chain)
         if self.profile.all_seeds and calibrated and scenarios and not emulated:
             for seed in seeds[1:]:
                 yield None, seed, ranked + 1  # a wider look at what is measured anyway

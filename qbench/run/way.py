@@ -94,9 +94,9 @@ def _next(
                 route.gives,
                 state,
                 source,
-                examples("calibration") if strategy.needs_calibration else None,
-                examples("train") if strategy.needs_training else None,
-                examples("selection") if strategy.needs_selection else None,
+                examples("calibration") if strategy.wants_calibration() else None,
+                examples("train") if strategy.wants_training() else None,
+                examples("selection") if strategy.wants_selection() else None,
             )
             found.append(_Place(place.done + 1, route.gives, state, (*place.way, hop)))
     for edge in EDGES:

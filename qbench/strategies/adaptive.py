@@ -89,6 +89,10 @@ class Adaptive(Strategy):
                 fix='write budget = "bytes", or assign = "milp"',
             )
 
+    def wants_selection(self) -> bool:
+        """Tell whether it searches by accuracy; see Strategy.wants_selection."""
+        return self.budget == "accuracy"
+
     def state(self, before: State) -> State:
         """Return the widest of several bits; see Strategy.state."""
         takes_fp32("adaptive", before)

@@ -102,10 +102,22 @@ class Strategy(abc.ABC):
     about: ClassVar[str]  # one sentence, for `qbench list`
     source: ClassVar[str]  # paper, specification or library
     routes: ClassVar[tuple[Route, ...]]
-    needs_calibration: ClassVar[bool]
+    needs_calibration: ClassVar[bool]  # with some parameters at least: see wants_calibration
     needs_training: ClassVar[bool] = False
     needs_selection: ClassVar[bool] = False
     explains: ClassVar[bool] = False  # whether it can say which layer its loss comes from
+
+    def wants_calibration(self) -> bool:
+        """Tell whether `apply` looks at calibration examples, with the parameters as they are."""
+        return self.needs_calibration
+
+    def wants_training(self) -> bool:
+        """Tell whether `apply` learns from training examples, with the parameters as they are."""
+        return self.needs_training
+
+    def wants_selection(self) -> bool:
+        """Tell whether `apply` chooses by selection examples, with the parameters as they are."""
+        return self.needs_selection
 
     def explain(self, artifact: Artifact, calibration: Calibration) -> list[LayerLoss]:
         """Return what the rounding of each layer costs; for a strategy that `explains`.

@@ -40,7 +40,7 @@ class Cascade(Strategy):
 
     low, high: what answers first, and what then; w4a8 is int8 with weights in 4 bits.
     max_drop: share of the selection examples that may be lost against `high` alone.
-    threshold: this one, whatever it loses; 0 fits it.
+    threshold: this one, whatever it loses, told on calibration examples; 0 fits it.
     """
 
     about: ClassVar[str] = "two networks in one file: a more exact one answers where int8 is unsure"
@@ -81,6 +81,10 @@ class Cascade(Strategy):
                 fix="write a number from 0 to 1; 0 fits it on the selection examples",
             )
 
+    def wants_selection(self) -> bool:
+        """Tell whether the threshold is fitted; see Strategy.wants_selection."""
+        return not self.threshold
+
     def state(self, before: State) -> State:
         """Return the widest integers of the two networks; see Strategy.state."""
         takes_fp32(NAME, before)
@@ -91,7 +95,7 @@ class Cascade(Strategy):
         """Quantize on all of the calibration data, fit on all selection examples; see Strategy.apply.
 
         Raises:
-            DoesNotFit: also where there are no selection examples, data is not finite, the network takes
+            DoesNotFit: also where there are no examples to fit on, data is not finite, the network takes
                 larger batches only, or its outputs are not one row of class scores an input.
         """
         import onnx
@@ -102,8 +106,8 @@ class Cascade(Strategy):
         with quietly():
             network = read_network(artifact.path, COVERS, NAME)
             _one_at_a_time(artifact, network)
-            chosen = _chosen(calibration)
             finite_or_raise(calibration.inputs, NAME)
+            chosen = self._chosen(calibration)
             if self.low == "w4a8":
                 network = raised(network, NAME, INT4_OPSET)
             ptq = Ptq(network, lambda: calibration.in_batches(BATCH), NAME)
@@ -127,6 +131,12 @@ class Cascade(Strategy):
             notes=(*artifact.notes, Note("cascade", told)),
         )
 
+    def _chosen(self, calibration: Calibration) -> Selection:
+        """Return the examples to fit on; where nothing is fitted, those to tell the threshold on."""
+        if self.wants_selection():
+            return _chosen(calibration)
+        return Selection(calibration.data_id, calibration.inputs)
+
     def _fitted(self, low: Any, high: Any, network: Any, chosen: Selection) -> tuple[float, str, np.ndarray]:
         """Return the threshold, what it does on the selection examples, and the confidence on each."""
         first, confidence = _answers(cascaded(low, high, NEVER), chosen, (CONFIDENCE,))
@@ -140,8 +150,8 @@ class Cascade(Strategy):
             f"{part.mean():.2%} {what}"
             for part, what in ((own, f"{self.low} alone"), (other, f"{self.high} alone"), (both, "together"))
         )
-        where = f"{unsure.mean():.2%} of {len(unsure):,} selection examples escalated"
-        how = "fixed" if self.threshold else "fitted"
+        how, split = ("fitted", "selection") if self.wants_selection() else ("fixed", "calibration")
+        where = f"{unsure.mean():.2%} of {len(unsure):,} {split} examples escalated"
         told = f"threshold {threshold:.6g}, {how}; {where}; right: {', '.join(shares)}"
         return threshold, told, confidence
 

@@ -40,7 +40,7 @@ class ChannelPrune(Strategy):
     source: ClassVar[str] = "Li et al. 2017, arXiv:1608.08710, sections 3.1 and 3.3"
     routes: ClassVar[tuple[Route, ...]] = (Route("onnx", "onnx", "onnx numpy torch"),)
     needs_calibration: ClassVar[bool] = False
-    needs_training: ClassVar[bool] = True  # not looked at where epochs = 0
+    needs_training: ClassVar[bool] = True
 
     share: float = 0.25
     norm: Literal["l1", "l2"] = "l1"
@@ -64,6 +64,10 @@ class ChannelPrune(Strategy):
                 f"channel_prune: multiple = {self.multiple} is below 1", fix="write multiple = 8, or 1"
             )
         check_schedule("channel_prune", self._schedule(None))
+
+    def wants_training(self) -> bool:
+        """Tell whether it trains; see Strategy.wants_training."""
+        return self.epochs > 0
 
     def state(self, before: State) -> State:
         """Return 32-bit float, as before; see Strategy.state."""

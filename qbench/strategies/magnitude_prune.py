@@ -35,7 +35,7 @@ class MagnitudePrune(Strategy):
     source: ClassVar[str] = "Han et al. 2015, arXiv:1506.02626; depthwise left out: arXiv:1710.01878"
     routes: ClassVar[tuple[Route, ...]] = (Route("onnx", "onnx", "onnx numpy torch"),)
     needs_calibration: ClassVar[bool] = False
-    needs_training: ClassVar[bool] = True  # not looked at where epochs = 0
+    needs_training: ClassVar[bool] = True
 
     sparsity: float = 0.5
     scope: Literal["layer", "network"] = "layer"
@@ -57,6 +57,10 @@ class MagnitudePrune(Strategy):
                 f"magnitude_prune has no scope {self.scope!r}", fix='write scope = "layer" or "network"'
             )
         check_schedule("magnitude_prune", self._schedule(None))
+
+    def wants_training(self) -> bool:
+        """Tell whether it trains; see Strategy.wants_training."""
+        return self.epochs > 0
 
     def state(self, before: State) -> State:
         """Return 32-bit float, as before; see Strategy.state."""

@@ -37,7 +37,7 @@ class NMPrune(Strategy):
     source: ClassVar[str] = "Mishra et al. 2021, arXiv:2104.08378"
     routes: ClassVar[tuple[Route, ...]] = (Route("onnx", "onnx", "onnx numpy torch"),)
     needs_calibration: ClassVar[bool] = False
-    needs_training: ClassVar[bool] = True  # not looked at where epochs = 0
+    needs_training: ClassVar[bool] = True
 
     n: int = 2
     m: int = 4
@@ -55,6 +55,10 @@ class NMPrune(Strategy):
                 fix="write n = 2 and m = 4, or n = 1 and m = 4",
             )
         check_schedule("n_m_prune", self._schedule(None))
+
+    def wants_training(self) -> bool:
+        """Tell whether it trains; see Strategy.wants_training."""
+        return self.epochs > 0
 
     def state(self, before: State) -> State:
         """Return 32-bit float, as before; see Strategy.state."""

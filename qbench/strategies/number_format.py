@@ -72,6 +72,10 @@ class NumberFormat(Strategy):
                 fix='write format = "nf4" beside it, or leave block_size out',
             )
 
+    def wants_calibration(self) -> bool:
+        """Tell whether activations are rounded; see Strategy.wants_calibration."""
+        return self.activations and self.format in FP8
+
     def state(self, before: State) -> State:
         """Return simulated weights of 8 or 4 bits; see Strategy.state."""
         takes_fp32("number_format", before)
@@ -91,7 +95,7 @@ class NumberFormat(Strategy):
         path = folder / "model.onnx"
         with quietly():
             network = read_network(artifact.path, COVERS, "number_format")
-            if self._rounds_activations:
+            if self.wants_calibration():
                 network = raised(network, "number_format", OPSET)
             fold_batch_norm(network)
             layers = layers_of(network, COVERS, "number_format")
@@ -104,15 +108,11 @@ class NumberFormat(Strategy):
         onnx.save(network, path)
         return replace(artifact, path=path, state=self.state(artifact.state))
 
-    @property
-    def _rounds_activations(self) -> bool:
-        return self.activations and self.format in FP8
-
     def _largest(
         self, network: Any, layers: list[tuple[Any, int]], calibration: Calibration
     ) -> dict[str, float]:
         """Return the largest magnitude of every activation that enters a layer, where it is rounded."""
-        if not self._rounds_activations:
+        if not self.wants_calibration():
             return {}
         finite_or_raise(calibration.inputs, "number_format")
         names = list(dict.fromkeys(node.input[1 - position] for node, position in layers))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from qbench.cases import FakeQuant, Quantized, Scheme, State
 from qbench.errors import BadParameter
@@ -15,6 +15,7 @@ from qbench.quant.onnx_layers import quietly, read_network
 from qbench.quant.ptq import Ptq
 from qbench.quant.ranges import finite_or_raise
 from qbench.quant.recipe import IN_FLOAT, STORED, Recipe
+from qbench.quant.weights_alone import WeightsAlone
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, takes_fp32
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class PostTraining(Strategy):
     activations of 8 or 16. Weights of 4 bits are stored as such and widened to 8 when the file is loaded, so
     they gain size and no speed over 8. Everything else is simulated in float and has an accuracy alone.
 
-    activation_bits: 32 leaves activations in float.
+    activation_bits: 32 leaves activations in float, and looks at data for AdaRound and biases alone.
     keep_ends: the first and the last layer stay in 8 bits, as is usual below 8 (Esser et al. 2020,
     arXiv:1902.08153, section 4); of no effect at 8 and more.
     bias_correction: what rounding moves of a layer's mean output is added to its bias.
@@ -98,6 +99,11 @@ class PostTraining(Strategy):
         plain = self.symmetric and self.granularity != "per_group"
         return plain and self.weight_bits in STORED and self.activation_bits in (8, 16)
 
+    def wants_calibration(self) -> bool:
+        """Tell whether activations matter to the file; see Strategy.wants_calibration."""
+        rounds = self.activation_bits != IN_FLOAT
+        return rounds or self.rounding == "adaround" or self.bias_correction
+
     def state(self, before: State) -> State:
         """Return the bits asked for, deployed or simulated; see Strategy.state."""
         takes_fp32("ptq", before)
@@ -109,8 +115,8 @@ class PostTraining(Strategy):
         """Quantize on all of the calibration data; see Strategy.apply.
 
         Raises:
-            DoesNotFit: also where there is no calibration data, or it is not finite, or the group size does
-                not divide the rows of a weight.
+            DoesNotFit: also where calibration data is needed and missing, or not finite, or the group size
+                does not divide the rows of a weight.
         """
         import onnx
 
@@ -118,8 +124,7 @@ class PostTraining(Strategy):
 
         with quietly():
             network = read_network(artifact.path, COVERS, "ptq")
-            finite_or_raise(calibration.inputs, "ptq")
-            product = Ptq(network, lambda: calibration.in_batches(BATCH), "ptq").quantized(self._recipe())
+            product = self._opened(network, calibration).quantized(self._recipe())
         path = folder / "model.onnx"
         onnx.save(
             compact(product.model, float_biases=self.float_biases) if self.deployed else product.simulated(),
@@ -133,11 +138,19 @@ class PostTraining(Strategy):
 
     def explain(self, artifact: Artifact, calibration: Calibration) -> list[LayerLoss]:
         """Return what each layer costs, on the first selection examples; see Strategy.explain."""
+        if calibration.selection and not self.wants_calibration():  # none is given: ranges decide nothing
+            calibration = replace(calibration, inputs=calibration.selection.inputs)
         return explained(artifact.path, COVERS, "ptq", self._recipe(), calibration)
 
     def about_s(self, examples: int) -> float:  # noqa: ARG002
         """Return about how long it takes: AdaRound learns every layer; see Strategy.about_s."""
         return 60.0 if self.rounding == "adaround" else 15.0 if self.bias_correction else 3.0
+
+    def _opened(self, network: Any, calibration: Calibration) -> Ptq:
+        if not self.wants_calibration():
+            return WeightsAlone(network, "ptq")
+        finite_or_raise(calibration.inputs, "ptq")
+        return Ptq(network, lambda: calibration.in_batches(BATCH), "ptq")
 
     def _recipe(self) -> Recipe:
         grid = WeightGrid(

@@ -277,7 +277,7 @@ def learning(place, **model):
         "learning",
         {
             "qat": '[{ use = "qat" }]',
-            "adaptive": '[{ use = "adaptive" }]',
+            "adaptive": '[{ use = "adaptive", budget = "accuracy", limit = 0.01 }]',
             "int8": '[{ use = "static_int8" }]',
         },
         backend="onnxruntime",
@@ -297,6 +297,18 @@ def test_what_a_technique_learns_from_and_chooses_by_is_counted_by_the_suite(ins
         "adaptive": [("calibration", 200, False), ("selection", 20, True)],
         "int8": [("calibration", 200, False)],
     }
+
+
+def test_a_file_that_no_data_decides_has_no_further_seeds(inside):
+    techniques = {
+        "fp8": '[{ use = "number_format" }]',
+        "nf4": '[{ use = "number_format", format = "nf4" }]',
+        "w4": '[{ use = "ptq", weight_bits = 4, activation_bits = 32 }]',
+    }
+    more = "[calibration]\nseeds = [0, 1]\n"
+    inside.suite("alone", techniques, model="resnet-digits", backend="onnxruntime", more=more)
+    seeded = [c.technique for c in inside.plan("alone", RIGOROUS).cells if "seed" in c.technique]
+    assert seeded == ["fp8, calibration seed 1"]
 
 
 def test_the_examples_of_every_hop_are_rendered_first(inside):

@@ -102,6 +102,34 @@ def test_only_what_looks_at_data_names_it():
     assert hops[-1].calibration is None
 
 
+@pytest.mark.parametrize(("name", "parameters", "splits"), [
+    ("number_format", {}, {"calibration"}),
+    ("number_format", {"activations": False}, set()),
+    *(("number_format", {"format": name}, set()) for name in ("nf4", "mxfp4", "nvfp4")),
+    ("ptq", {}, {"calibration"}),
+    ("ptq", {"activation_bits": 32}, set()),
+    ("ptq", {"activation_bits": 32, "rounding": "adaround"}, {"calibration"}),
+    ("ptq", {"activation_bits": 32, "bias_correction": True}, {"calibration"}),
+    *((name, {}, set()) for name in ("magnitude_prune", "n_m_prune", "channel_prune")),
+    *((name, {"epochs": 1}, {"train"}) for name in ("magnitude_prune", "n_m_prune", "channel_prune")),
+    ("distill", {}, {"train"}),
+    ("qat", {}, {"calibration", "train"}),
+    *(("adaptive", {"budget": budget}, {"calibration"}) for budget in ("bytes", "latency")),
+    ("adaptive", {"budget": "accuracy"}, {"calibration", "selection"}),
+    ("cascade", {}, {"calibration", "selection"}),
+    ("cascade", {"threshold": 0.9}, {"calibration"}),
+])  # fmt: skip
+def test_only_the_data_that_these_parameters_look_at_is_asked_for(name, parameters, splits):
+    asked = set()
+
+    def examples(split):
+        asked.add(split)
+        return CALIBRATION
+
+    find_way(TORCH, (Choice(name, tuple(parameters.items())),), Goal("onnxruntime", {"onnx"}), examples)
+    assert asked == splits
+
+
 def test_the_servers_that_prepare_import_what_the_hops_call_and_nothing_more():
     torch_way = find_way(TORCH, (Choice("dynamic_int8"),), ONNX, lambda split: CALIBRATION)
     assert {"torch", "onnx"} <= set(makers([ArtifactSpec(Choice("net"), torch_way)]))
@@ -158,7 +186,7 @@ def test_what_a_conversion_bakes_in_enters_the_key():
 
 
 @pytest.mark.parametrize(("technique", "splits"), [
-    ("ptq", ["calibration"]), ("qat", ["calibration", "train"]), ("adaptive", ["calibration", "selection"]),
+    ("ptq", ["calibration"]), ("qat", ["calibration", "train"]), ("cascade", ["calibration", "selection"]),
 ])  # fmt: skip
 def test_a_technique_names_the_splits_that_it_needs(technique, splits):
     def examples(split):

@@ -161,6 +161,13 @@ def test_the_note_says_what_the_file_does_on_the_examples_it_was_fitted_on(in_fo
     assert f"{right:.2%} together" in told
 
 
+def test_a_fixed_threshold_is_told_on_calibration_examples(in_format, images, tmp_path):
+    given = Calibration("", {"images": images})
+    product = Cascade(threshold=0.112).apply(in_format("onnx"), given, tmp_path)
+    went = asked(product, images)[1]
+    assert f"fixed; {went.mean():.2%} of 40 calibration examples escalated" in product.notes[-1].found
+
+
 def test_labels_decide_where_there_are_any(in_format, images, tmp_path):
     def right(outputs):
         assert len(outputs) == 100  # all at once, in order

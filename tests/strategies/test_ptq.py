@@ -12,7 +12,7 @@ from qbench.cases import FakeQuant, Float, Quantized, Scheme
 from qbench.errors import BadParameter, DoesNotFit
 from qbench.formats.artifact import Artifact
 from qbench.formats.proof import prove
-from qbench.strategies.base import STRATEGIES, Calibration
+from qbench.strategies.base import STRATEGIES, Calibration, Selection
 
 PostTraining = STRATEGIES["ptq"]
 
@@ -103,6 +103,28 @@ def test_what_is_simulated_has_no_integer_in_it(applied):
     assert not [
         t.name for t in model.graph.initializer if t.data_type in (TensorProto.INT8, TensorProto.UINT8)
     ]
+
+
+@pytest.mark.parametrize("parameters", [
+    {}, {"weight_bits": 2, "keep_ends": True}, {"granularity": "per_tensor", "symmetric": False},
+    {"granularity": "per_group", "group_size": 3},
+], ids=str)  # fmt: skip
+def test_weights_alone_are_rounded_without_data(parameters, applied, in_format, images):
+    product = applied(data=Calibration("", {}), activation_bits=32, **parameters)
+    assert prove(product).failure is None
+    assert np.abs(answers(product, images) - answers(in_format("onnx"), images)).max() > 0
+    beside = applied(activation_bits=6, **parameters)  # simulated too: its weights are in the file as floats
+    alone, others = (
+        {numpy_helper.to_array(t).tobytes() for t in stored(one).values() if len(t.dims) > 1}
+        for one in (product, beside)
+    )
+    assert len(alone & others) == 3
+
+
+def test_weights_alone_are_explained_without_data(in_format, images):
+    given = Calibration("", {}, selection=Selection("more images", {"images": images}))
+    found = PostTraining(weight_bits=2, activation_bits=32).explain(in_format("onnx"), given)
+    assert len(found) == 3
 
 
 def test_corrected_biases_are_counted_in_a_note(applied):
