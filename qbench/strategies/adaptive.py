@@ -88,6 +88,11 @@ class Adaptive(Strategy):
                 f'adaptive: assign = "{self.assign}" is compared at equal bytes, not by {self.budget}',
                 fix='write budget = "bytes", or assign = "milp"',
             )
+        if self.seed and self.assign != "random":
+            raise BadParameter(
+                f'adaptive: seed = {self.seed} says nothing to assign = "{self.assign}", which draws no lot',
+                fix='write assign = "random" beside it, or leave seed out',
+            )
 
     def wants_selection(self) -> bool:
         """Tell whether it searches by accuracy; see Strategy.wants_selection."""

@@ -71,6 +71,12 @@ class NumberFormat(Strategy):
                 "whose blocks are part of it",
                 fix='write format = "nf4" beside it, or leave block_size out',
             )
+        if not self.activations and self.format not in FP8:
+            raise BadParameter(
+                f"number_format: activations = false says nothing to format {self.format!r}, which leaves "
+                "them in float anyway",
+                fix='write format = "e4m3" or "e5m2" beside it, or leave activations out',
+            )
 
     def wants_calibration(self) -> bool:
         """Tell whether activations are rounded; see Strategy.wants_calibration."""

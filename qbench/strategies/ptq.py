@@ -87,6 +87,17 @@ class PostTraining(Strategy):
                 f"ptq: percentile = {self.percentile:g} is not above 50 and below 100",
                 fix='write percentile = 99.99, or observer = "minmax" to clip nothing',
             )
+        if self.percentile != SHARE and self.observer != "percentile":
+            raise BadParameter(
+                f"ptq: percentile = {self.percentile:g} says nothing to observer {self.observer!r}",
+                fix='write observer = "percentile" beside it, or leave percentile out',
+            )
+        if self.observer == "entropy" and self.activation_bits == 16:
+            raise BadParameter(
+                "ptq: entropy compares a histogram with the levels of the grid, and 16 bits have more levels "
+                "than the histogram has bins",
+                fix='write observer = "minmax" or "mse"',
+            )
         if (self.granularity == "per_group") != (self.group_size > 0) or self.group_size < 0:
             raise BadParameter(
                 f'ptq: granularity = "{self.granularity}" with group_size = {self.group_size}',

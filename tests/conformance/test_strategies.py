@@ -85,7 +85,7 @@ BESIDE = {
     ("ptq", "keep_ends"): {"weight_bits": 4},
     ("qat", "keep_ends"): {"weight_bits": 4},
     ("qat", "seed"): {"batch": 16},  # an order
-    ("adaptive", "assign"): {"limit": 0.21, "seed": 5},  # the largest layer may have 8 bits, or the others
+    ("adaptive", "assign"): {"limit": 0.5},  # the program may leave layers in float, the others none
     ("adaptive", "seed"): {"limit": 0.21, "assign": "random"},
     ("adaptive", "float_layers"): {"limit": 0.9},
     ("number_format", "block_size"): {"format": "nf4"},

@@ -54,6 +54,8 @@ def bits(product):
     ({"assign": "greedy"}, r"no assign 'greedy'\n  fix: write assign = \"milp\" or \"random\" or"),
     ({"limit": 0.0}, r"limit = 0 is no share between 0 and 1\n  fix: write limit = 0.1875"),
     ({"limit": 1.0}, r"limit = 1 is no share"),
+    ({"seed": 3}, r"seed = 3 says nothing to assign = \"milp\".*\n  fix: write assign = \"random\""),
+    ({"seed": 3, "assign": "largest"}, r"seed = 3 says nothing to assign = \"largest\""),
     ({"assign": "random", "budget": "accuracy"}, r"at equal bytes, not by accuracy\n  fix: write budget"),
     ({"assign": "largest", "budget": "latency"}, r"compared at equal bytes, not by latency"),
 ])  # fmt: skip

@@ -15,6 +15,7 @@ from qbench.strategies.base import STRATEGIES, Calibration
 
 NumberFormat = STRATEGIES["number_format"]
 FORMATS = ["e4m3", "e5m2", "nf4", "mxfp4", "nvfp4"]
+WEIGHTS_ALONE = [{"format": name} | ({"activations": False} if name[0] == "e" else {}) for name in FORMATS]
 RNG = np.random.default_rng(0)
 
 
@@ -64,6 +65,7 @@ def answers(artifact, inputs, engine="onnxruntime"):
 @pytest.mark.parametrize(("parameters", "words"), [
     ({"format": "e3m4"}, r'no format \'e3m4\'\n  fix: write format = "e4m3" or "e5m2" or "nf4" or "mxfp4"'),
     ({"format": "nf4", "block_size": 1}, r"block_size = 1 is no block .*\n  fix: write block_size = 64"),
+    ({"format": "nf4", "activations": False}, r"nothing to format 'nf4'.*\n  fix: write format = \"e4m3\""),
     ({"format": "mxfp4", "block_size": 16}, r"nothing to format 'mxfp4'.*\n  fix: write format = \"nf4\""),
 ])  # fmt: skip
 def test_a_value_that_cannot_be_is_told_with_one_that_can(parameters, words):
@@ -85,9 +87,10 @@ def test_every_format_says_that_it_is_simulated(parameters, scheme):
 # --- what is stored ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("form", FORMATS)
-def test_every_weight_lies_on_the_grid_and_every_bias_stays(form, product, in_format):
-    before, after = stored(in_format("onnx")), stored(product(format=form, activations=False))
+@pytest.mark.parametrize("parameters", WEIGHTS_ALONE, ids=lambda one: one["format"])
+def test_every_weight_lies_on_the_grid_and_every_bias_stays(parameters, product, in_format):
+    before, after = stored(in_format("onnx")), stored(product(**parameters))
+    form = parameters["format"]
     wanted = {
         on_grid(array.reshape(len(array), -1), form).tobytes() for array in before.values() if array.ndim > 1
     }
@@ -173,13 +176,13 @@ def test_data_that_is_no_number_is_refused_by_the_inputs_name(product, images):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-@pytest.mark.parametrize("form", FORMATS)
-def test_a_weight_that_is_no_number_is_refused_by_its_name(bad, form, product, tmp_path):
+@pytest.mark.parametrize("parameters", WEIGHTS_ALONE, ids=lambda one: one["format"])
+def test_a_weight_that_is_no_number_is_refused_by_its_name(bad, parameters, product, tmp_path):
     weight = np.ones((4, 4), "f4")
     weight[1, 2] = bad
     source = product_of_rows(tmp_path / "float.onnx", weight)
     with pytest.raises(DoesNotFit, match=r"weight 'w': 1 of its 16 elements are NaN or infinite\n  fix: "):
-        product(source, format=form, activations=False)
+        product(source, **parameters)
 
 
 def test_a_network_with_weights_of_another_type_is_refused(product, tmp_path):

@@ -47,6 +47,8 @@ def stored(artifact):
     ({"granularity": "per_row"}, r"no granularity 'per_row'\n  fix: write granularity = \"per_channel\" or"),
     ({"percentile": 0.999}, r"0.999 is not above 50 and below 100\n  fix: write percentile = 99.99"),
     ({"percentile": 100.0}, r"percentile = 100 is not"),
+    ({"percentile": 99.0}, r"percentile = 99 says nothing to observer 'mse'\n  fix: write observer = \"perc"),
+    ({"observer": "entropy", "activation_bits": 16}, r"16 bits have more levels .*\n  fix: write observer"),
     ({"granularity": "per_group"}, r"\"per_group\" with group_size = 0\n  fix: .* group_size = 32 together"),
     ({"group_size": 32}, r"granularity = \"per_channel\" with group_size = 32\n  fix: .* or neither"),
     ({"group_size": -8}, r"granularity = \"per_channel\" with group_size = -8\n  fix: .* or neither"),
