@@ -15,7 +15,7 @@ from qbench.quant.onnx_layers import quietly, read_network
 from qbench.quant.ptq import Ptq
 from qbench.quant.ranges import finite_or_raise
 from qbench.quant.recipe import IN_FLOAT, STORED, Recipe
-from qbench.quant.weights_alone import WeightsAlone
+from qbench.quant.weights_alone import WeightsAlone, divided_or_raise
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, takes_fp32
 
 if TYPE_CHECKING:
@@ -135,6 +135,8 @@ class PostTraining(Strategy):
 
         with quietly():
             network = read_network(artifact.path, COVERS, "ptq")
+            if self.group_size:
+                divided_or_raise(network, self.group_size, "ptq")
             product = self._opened(network, calibration).quantized(self._recipe())
         path = folder / "model.onnx"
         onnx.save(

@@ -135,11 +135,30 @@ def test_corrected_biases_are_counted_in_a_note(applied):
     assert (note.what, note.found) == ("biases corrected", "3")
 
 
-def test_the_group_size_must_divide_the_rows(applied):
-    with pytest.raises(
-        DoesNotFit, match=r"does not divide a row of 27 weights\n  fix: write group_size = 9 or 3 or 27"
-    ):
-        applied(granularity="per_group", group_size=8)
+def test_the_group_size_must_divide_the_rows_of_all_layers(applied):
+    for size, row, name in ((8, 27, "0.weight"), (27, 144, "2.weight")):
+        words = (
+            rf"size = {size} does not divide a row of {row} weights, of '{name}'\n  fix: .* = 9 or 3, which"
+        )
+        with pytest.raises(DoesNotFit, match=words):
+            applied(granularity="per_group", group_size=size)
+    applied(granularity="per_group", group_size=9)
+
+
+def test_where_no_group_size_divides_all_rows_one_scale_a_channel_does(applied, tmp_path):
+    nodes = [helper.make_node("Gemm", ["images", "v"], ["h"]), helper.make_node("Gemm", ["h", "w"], ["y"])]
+    weights = [(np.ones((4, 9), "f4"), "v"), (np.ones((9, 2), "f4"), "w")]
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", size])
+        for name, size in (("images", 4), ("y", 2))
+    ]
+    stored = [numpy_helper.from_array(array, name) for array, name in weights]
+    graph = helper.make_graph(nodes, "network", values[:1], values[1:], stored)
+    path = tmp_path / "float.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), path)
+    source = Artifact("onnx", Float(), (), (), path=path)
+    with pytest.raises(DoesNotFit, match=r"4 does not .* 9 weights, of 'w'\n  fix: .* = \"per_channel\" and"):
+        applied(source, np.ones((3, 4), "f4"), granularity="per_group", group_size=4)
 
 
 @pytest.mark.parametrize(("data", "words"), [
