@@ -6,7 +6,8 @@ does not grow with their number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 
 import numpy as np
 
@@ -37,6 +38,57 @@ def finite_or_raise(inputs: Batch, technique: str) -> None:
             f"{len(array)} examples hold NaN or an infinite number, the first is number {int(bad.argmax())}",
             fix="repair those examples or take them out of the calibration split",
         )
+
+
+class Spec(Protocol):
+    """An input of the network (formats.artifact.TensorSpec); named here because imports point down."""
+
+    @property
+    def name(self) -> str:
+        """Return its name."""
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """Return its shape, examples first, None where a dimension is free."""
+
+
+def shaped_or_raise(inputs: Batch, wanted: Iterable[Spec], technique: str) -> None:
+    """Check that calibration inputs, each (count, ...), are those that the network takes.
+
+    Raises:
+        DoesNotFit: one is missing, of another shape or unknown, or they hold differently many examples.
+    """
+    specs = {spec.name: spec.shape for spec in wanted}
+    if not specs:
+        return  # the artifact says nothing of its inputs
+    found = {name: array.shape for name, array in inputs.items()}
+    for name in dict.fromkeys([*specs, *found]):
+        takes, gets = specs.get(name), found.get(name)
+        if takes is not None and gets is not None and _alike(takes, gets):
+            continue
+        raise DoesNotFit(
+            f"{technique}: the network takes {_told(specs)}, and the calibration data has {_told(found)}",
+            fix=f"give {name!r} of shape {_dims(takes)}, N examples" if takes else f"leave {name!r} out",
+        )
+    if len({shape[0] for shape in found.values() if shape}) > 1:
+        raise DoesNotFit(
+            f"{technique}: the calibration data has differently many examples of its inputs: {_told(found)}",
+            fix="give every input of every example",
+        )
+
+
+def _alike(takes: tuple[int | None, ...], gets: tuple[int, ...]) -> bool:
+    """Compare shapes but for the first dimension: of examples there may be any number."""
+    pairs = list(zip(takes, gets, strict=False))[1:]
+    return len(takes) == len(gets) and all(own in (None, other) for own, other in pairs)
+
+
+def _told(shapes: Mapping[str, tuple[int | None, ...]]) -> str:
+    return ", ".join(f"{name!r} of shape {_dims(shape)}" for name, shape in shapes.items()) or "nothing"
+
+
+def _dims(shape: tuple[int | None, ...]) -> str:
+    return f"({', '.join('N' if size is None else str(size) for size in shape)})"
 
 
 def extents(run: Run, batches: Iterable[Batch], technique: str) -> dict[str, Range]:

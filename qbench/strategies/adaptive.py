@@ -16,7 +16,7 @@ from qbench.quant.compact import compact
 from qbench.quant.layer_times import layer_times
 from qbench.quant.onnx_layers import quietly, read_network
 from qbench.quant.ptq import Ptq
-from qbench.quant.ranges import finite_or_raise
+from qbench.quant.ranges import finite_or_raise, shaped_or_raise
 from qbench.quant.recipe import FLOAT, Product, Recipe
 from qbench.quant.sensitivity import alone, layers_of, outputs_of
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Selection, Strategy, takes_fp32
@@ -114,6 +114,7 @@ class Adaptive(Strategy):
         with quietly():
             network = read_network(artifact.path, COVERS, "adaptive")
             finite_or_raise(calibration.inputs, "adaptive")
+            shaped_or_raise(calibration.inputs, artifact.inputs, "adaptive")
             chooser = _Chooser(self, network, calibration)
             chosen, product = chooser.searched() if self.budget == "accuracy" else chooser.within()
         if all(bits == FLOAT for bits in chosen.values()):

@@ -14,7 +14,7 @@ from qbench.quant.onnx_layers import quietly, raised, read_network
 from qbench.quant.ptq import Ptq
 from qbench.quant.qdq_layout import runner
 from qbench.quant.qdq_model import INT4_OPSET
-from qbench.quant.ranges import finite_or_raise
+from qbench.quant.ranges import finite_or_raise, shaped_or_raise
 from qbench.quant.recipe import Recipe
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Selection, Strategy, takes_fp32
 
@@ -107,6 +107,7 @@ class Cascade(Strategy):
             network = read_network(artifact.path, COVERS, NAME)
             _one_at_a_time(artifact, network)
             finite_or_raise(calibration.inputs, NAME)
+            shaped_or_raise(calibration.inputs, artifact.inputs, NAME)
             chosen = self._chosen(calibration)
             if self.low == "w4a8":
                 network = raised(network, NAME, INT4_OPSET)

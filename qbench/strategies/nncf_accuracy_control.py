@@ -13,7 +13,7 @@ from qbench.quant.ir_graph import ir_weights, runtime, save_ir
 from qbench.quant.nncf_network import asked, read_ir, read_onnx
 from qbench.quant.qdq_graph import Weight, onnx_weights
 from qbench.quant.qdq_layout import runner
-from qbench.quant.ranges import finite_or_raise
+from qbench.quant.ranges import finite_or_raise, shaped_or_raise
 from qbench.quant.silent_nncf import silent_nncf
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Selection, Strategy, takes_fp32
 
@@ -90,6 +90,7 @@ class NncfAccuracyControl(Strategy):
         read = read_ir if on_ir else read_onnx
         model = read(artifact.path, NAME)
         finite_or_raise(calibration.inputs, NAME)
+        shaped_or_raise(calibration.inputs, artifact.inputs, NAME)
         chooser = Chooser.of(calibration, _on_ir if on_ir else _on_onnx, model)
         quantized = self._quantized(model, calibration, chooser)
         if on_ir:

@@ -10,6 +10,7 @@ from qbench.cases import Quantized, Scheme, State
 from qbench.errors import BadParameter, DoesNotFit
 from qbench.quant.ir_graph import save_ir
 from qbench.quant.nncf_network import asked, read_ir, read_onnx
+from qbench.quant.ranges import finite_or_raise, shaped_or_raise
 from qbench.quant.silent_nncf import silent_nncf
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, takes_fp32
 
@@ -55,7 +56,13 @@ class NncfInt8(Strategy):
         return Quantized(Scheme(8, 8, "per_channel"))
 
     def apply(self, artifact: Artifact, calibration: Calibration, folder: Path) -> Artifact:
-        """Quantize the file on all of the calibration data, one example at a time; see Strategy.apply."""
+        """Quantize the file on all of the calibration data, one example at a time; see Strategy.apply.
+
+        Raises:
+            DoesNotFit: also where calibration data is missing, not finite, or not what the network takes.
+        """
+        finite_or_raise(calibration.inputs, "nncf_int8")
+        shaped_or_raise(calibration.inputs, artifact.inputs, "nncf_int8")
         on = self._on_openvino if artifact.format == "openvino" else self._on_onnx
         return replace(artifact, path=on(artifact, calibration, folder), state=self.state(artifact.state))
 

@@ -13,7 +13,7 @@ from qbench.quant.float_grids import NF4_BLOCK, Format, on_grid
 from qbench.quant.fold import fold_batch_norm
 from qbench.quant.onnx_layers import quietly, raised, read_network
 from qbench.quant.qdq_layout import runner
-from qbench.quant.ranges import extents, finite_or_raise
+from qbench.quant.ranges import extents, finite_or_raise, shaped_or_raise
 from qbench.quant.round_fp8 import OPSET, round_inputs
 from qbench.quant.stored_weights import layers_of, replace_weights
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, takes_fp32
@@ -105,7 +105,7 @@ class NumberFormat(Strategy):
                 network = raised(network, "number_format", OPSET)
             fold_batch_norm(network)
             layers = layers_of(network, COVERS, "number_format")
-            largest = self._largest(network, layers, calibration)
+            largest = self._largest(network, layers, artifact, calibration)
             replace_weights(
                 network, layers, lambda rows: on_grid(rows, self.format, self.block_size), "number_format"
             )
@@ -115,12 +115,13 @@ class NumberFormat(Strategy):
         return replace(artifact, path=path, state=self.state(artifact.state))
 
     def _largest(
-        self, network: Any, layers: list[tuple[Any, int]], calibration: Calibration
+        self, network: Any, layers: list[tuple[Any, int]], artifact: Artifact, calibration: Calibration
     ) -> dict[str, float]:
         """Return the largest magnitude of every activation that enters a layer, where it is rounded."""
         if not self.wants_calibration():
             return {}
         finite_or_raise(calibration.inputs, "number_format")
+        shaped_or_raise(calibration.inputs, artifact.inputs, "number_format")
         names = list(dict.fromkeys(node.input[1 - position] for node, position in layers))
         found = extents(runner(network, names), calibration.in_batches(BATCH), "number_format")
         return {name: max(-low, high) for name, (low, high) in found.items()}

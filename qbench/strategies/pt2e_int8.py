@@ -13,6 +13,7 @@ from qbench.errors import DoesNotFit
 from qbench.formats.edges import traced
 from qbench.quant.exported_graph import exported_weights
 from qbench.quant.program import read_program
+from qbench.quant.ranges import finite_or_raise, shaped_or_raise
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, takes_fp32
 
 if TYPE_CHECKING:
@@ -43,9 +44,15 @@ class Pt2eInt8(Strategy):
         return Quantized(Scheme(8, 8, "per_channel"))
 
     def apply(self, artifact: Artifact, calibration: Calibration, folder: Path) -> Artifact:
-        """Watch activations, quantize, and trace again with a free batch; see Strategy.apply."""
+        """Watch activations, quantize, and trace again with a free batch; see Strategy.apply.
+
+        Raises:
+            DoesNotFit: also where calibration data is missing, not finite, or not what the network takes.
+        """
         import torch
 
+        finite_or_raise(calibration.inputs, "pt2e_int8")
+        shaped_or_raise(calibration.inputs, artifact.inputs, "pt2e_int8")
         program = read_program(artifact.path)
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the library, about its own deprecated parts

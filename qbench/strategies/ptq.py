@@ -13,7 +13,7 @@ from qbench.quant.compact import compact
 from qbench.quant.explanation import explained
 from qbench.quant.onnx_layers import quietly, read_network
 from qbench.quant.ptq import Ptq
-from qbench.quant.ranges import finite_or_raise
+from qbench.quant.ranges import finite_or_raise, shaped_or_raise
 from qbench.quant.recipe import IN_FLOAT, STORED, Recipe
 from qbench.quant.weights_alone import WeightsAlone, divided_or_raise
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, takes_fp32
@@ -137,7 +137,7 @@ class PostTraining(Strategy):
             network = read_network(artifact.path, COVERS, "ptq")
             if self.group_size:
                 divided_or_raise(network, self.group_size, "ptq")
-            product = self._opened(network, calibration).quantized(self._recipe())
+            product = self._opened(network, artifact, calibration).quantized(self._recipe())
         path = folder / "model.onnx"
         onnx.save(
             compact(product.model, float_biases=self.float_biases) if self.deployed else product.simulated(),
@@ -159,10 +159,11 @@ class PostTraining(Strategy):
         """Return about how long it takes: AdaRound learns every layer; see Strategy.about_s."""
         return 60.0 if self.rounding == "adaround" else 15.0 if self.bias_correction else 3.0
 
-    def _opened(self, network: Any, calibration: Calibration) -> Ptq:
+    def _opened(self, network: Any, artifact: Artifact, calibration: Calibration) -> Ptq:
         if not self.wants_calibration():
             return WeightsAlone(network, "ptq")
         finite_or_raise(calibration.inputs, "ptq")
+        shaped_or_raise(calibration.inputs, artifact.inputs, "ptq")
         return Ptq(network, lambda: calibration.in_batches(BATCH), "ptq")
 
     def _recipe(self) -> Recipe:

@@ -15,7 +15,7 @@ from qbench.quant.learning import Schedule, checkpoint_key
 from qbench.quant.onnx_layers import quietly, read_network
 from qbench.quant.ptq import Ptq
 from qbench.quant.qat import trained
-from qbench.quant.ranges import finite_or_raise
+from qbench.quant.ranges import finite_or_raise, shaped_or_raise
 from qbench.quant.recipe import STORED, Recipe
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, takes_fp32
 
@@ -117,6 +117,7 @@ class QuantizationAwareTraining(Strategy):
         with quietly():
             network = read_network(artifact.path, COVERS, "qat")
             finite_or_raise(calibration.inputs, "qat")
+            shaped_or_raise(calibration.inputs, artifact.inputs, "qat")
             ptq = Ptq(network, lambda: calibration.in_batches(BATCH), "qat")
             grid = WeightGrid(self.weight_bits, observer="mse")
             recipe = Recipe(grid, self.activation_bits, keep_ends=self.keep_ends)

@@ -16,7 +16,7 @@ from qbench.quant.fold import fold_batch_norm
 from qbench.quant.observers import Grid, Histogram, Range, entropy, mse, percentile
 from qbench.quant.onnx_layers import quietly, read_network
 from qbench.quant.qdq_layout import Layout, runner
-from qbench.quant.ranges import Run, extents, finite_or_raise, histograms
+from qbench.quant.ranges import Run, extents, finite_or_raise, histograms, shaped_or_raise
 from qbench.quant.recipe import Recipe
 from qbench.quant.saturation import NOTE, layers_of, saturation
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, takes_fp32
@@ -118,6 +118,7 @@ class StaticInt8(Strategy):
         with quietly():
             network = self._read(artifact.path)
             finite_or_raise(calibration.inputs, "static_int8")
+            shaped_or_raise(calibration.inputs, artifact.inputs, "static_int8")
             ranges = self._ranges(runner(network, self._layout().rounded(network)), calibration)
             model = compact(self._layout().written(network, ranges), float_biases=self.float_biases)
             onnx.save(model, path)

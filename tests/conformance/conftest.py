@@ -78,11 +78,14 @@ def calibration(images):
 
 @pytest.fixture(scope="session")
 def product_of(source_for, images, tmp_path_factory):
-    """Return a function: apply a strategy on a route, on the same calibration images every time."""
+    """Return a function: apply a strategy on a route, on the same calibration images every time.
 
-    def give(strategy, route, body="network"):
+    With `change`, on what that makes of them.
+    """
+
+    def give(strategy, route, body="network", change=lambda data: data):
         folder = tmp_path_factory.mktemp("product")
-        return strategy.apply(source_for(strategy, route, body), calibration(images), folder)
+        return strategy.apply(source_for(strategy, route, body), change(calibration(images)), folder)
 
     return give
 

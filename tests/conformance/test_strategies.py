@@ -3,7 +3,7 @@
 import hashlib
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from types import SimpleNamespace
 from typing import Literal, get_args, get_origin, get_type_hints
 
@@ -270,6 +270,28 @@ def engine_for(product):
 def test_a_network_without_a_layer_to_cover_is_refused_by_the_kinds_it_has(name, route, product_of):
     with pytest.raises(DoesNotFit, match=r"(?i)relu(.|\n)*fix: ."):
         product_of(STRATEGIES[name](), route, "nothing to quantize")
+
+
+def broken(images):
+    images = images.copy()
+    images[7, 0, 3, 3] = np.nan
+    return images
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (lambda images: {"images": broken(images)}, r"input 'images': 1 of its 40 .* number 7\n  fix: repair"),
+    (lambda images: {"images": images[:, :1]}, r"'images' of shape \(40, 1, 8, 8\)\n  fix: give 'images' of"),
+    (lambda images: {"pictures": images}, r"has 'pictures' of .*\n  fix: give 'images' of shape \(N, 3, 8"),
+    (lambda images: {}, "there is none\n  fix: give one"),
+], ids=["no number", "another shape", "another name", "none"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "route"), [param for param in ROUTES if STRATEGIES[param.values[0]].needs_calibration]
+)
+def test_calibration_data_that_the_network_cannot_take_is_refused(name, route, change, words, product_of):
+    with pytest.raises(DoesNotFit, match=words):
+        product_of(
+            STRATEGIES[name](), route, change=lambda data: replace(data, inputs=change(data.inputs["images"]))
+        )
 
 
 @pytest.mark.parametrize("name", list(STRATEGIES))

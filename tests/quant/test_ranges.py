@@ -1,10 +1,12 @@
 """Ranges over calibration data: batch by batch, and refused where a number is none."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from qbench.errors import DoesNotFit
-from qbench.quant.ranges import extents, finite_or_raise, histograms
+from qbench.quant.ranges import extents, finite_or_raise, histograms, shaped_or_raise
 
 BATCHES = [{"x": np.array([[1.0, -2.0], [0.0, 0.5]], "f4")}, {"x": np.array([[5.0, 0.0]], "f4")}]
 
@@ -53,3 +55,24 @@ def test_no_data_at_all_is_refused(inputs):
 
 def test_one_example_of_integers_and_one_of_floats_will_do():
     finite_or_raise({"tokens": np.array([[1, 2]]), "x": np.zeros((1, 3), "f4")}, "static_int8")
+
+
+SPECS = [SimpleNamespace(name="x", shape=(None, 3)), SimpleNamespace(name="mask", shape=(None, None))]
+
+
+@pytest.mark.parametrize(("inputs", "words"), [
+    ({"x": (5, 4), "mask": (5, 2)}, r"has 'x' of shape \(5, 4\), .*\n  fix: give 'x' of shape \(N, 3\), N"),
+    ({"x": (5, 3, 1), "mask": (5, 2)}, r"has 'x' of shape \(5, 3, 1\), .*\n  fix: give 'x' of"),
+    ({"x": (5, 3)}, r"has 'x' of shape \(5, 3\)\n  fix: give 'mask' of shape \(N, N\), N examples"),
+    ({"x": (5, 3), "mask": (5, 2), "y": (5, 1)}, r"takes 'x' of shape \(N, 3\), .*\n  fix: leave 'y' out"),
+    ({"x": (5, 3), "mask": (4, 2)}, r"differently many .*'mask' of shape \(4, 2\)\n  fix: give every"),
+])  # fmt: skip
+def test_inputs_that_the_network_does_not_take_are_told_with_those_that_it_does(inputs, words):
+    with pytest.raises(DoesNotFit, match=f"(?s)ptq: .*{words}"):
+        shaped_or_raise({name: np.zeros(shape, "f4") for name, shape in inputs.items()}, SPECS, "ptq")
+
+
+def test_inputs_of_the_right_shape_go_through():
+    shaped_or_raise({"x": np.zeros((5, 3)), "mask": np.zeros((5, 9))}, SPECS, "ptq")
+    shaped_or_raise({"anything": np.zeros(5)}, (), "ptq")
+    shaped_or_raise({"x": np.zeros((16, 3))}, [SimpleNamespace(name="x", shape=(8, 3))], "ptq")
