@@ -14,13 +14,13 @@ ROUNDS = ("QuantizeLinear", "DequantizeLinear")
 FUSED = ("QGemm", "DynamicQuantizeMatMul", "MatMulNBits")
 
 
-def takes_static(technique: str, before: State) -> Scheme:
+def takes_static(technique: str, before: State, chain: str = "") -> Scheme:
     """Return the scheme of a state whose weights and activations are integers of fixed scales.
 
     Raises:
-        DoesNotFit: they are not; the fix names a chain that makes it so.
+        DoesNotFit: they are not; the fix names a chain that makes it so: `chain`, or the technique's usual.
     """
-    fix = f'put a static technique before it: chain = [{{ use = "static_int8" }}, {{ use = "{technique}" }}]'
+    fix = f"put a static technique before it: chain = {chain or _chain(technique)}"
     if isinstance(before, Quantized) and not before.scheme.dynamic:
         if before.scheme.activation_bits is not None:
             return before.scheme
@@ -38,11 +38,16 @@ def takes_static(technique: str, before: State) -> Scheme:
     raise DoesNotFit(f"{technique} takes a quantized network, and this one is {before.kind}", fix=fix)
 
 
-def read_qdq(path: Path | None, technique: str) -> Any:
+def _chain(technique: str) -> str:
+    return f'[{{ use = "static_int8" }}, {{ use = "{technique}" }}]'
+
+
+def read_qdq(path: Path | None, technique: str, chain: str = "") -> Any:
     """Return an ONNX model whose integers are all said by QuantizeLinear and DequantizeLinear.
 
     Raises:
-        DoesNotFit: there are none, or they are written in a way that is not covered; what was found is named.
+        DoesNotFit: there are none, or they are written in a way that is not covered; what was found is named,
+            and a chain that makes such a file: `chain`, or the technique's usual.
     """
     import onnx
 
@@ -59,7 +64,7 @@ def read_qdq(path: Path | None, technique: str) -> Any:
         raise DoesNotFit(
             f"{technique} takes a file that says its integers by QuantizeLinear and DequantizeLinear; "
             f"{reason}",
-            fix=f'make one: chain = [{{ use = "static_int8" }}, {{ use = "{technique}" }}]',
+            fix=f"make one: chain = {chain or _chain(technique)}",
         )
     del model.graph.value_info[:]  # the types of codes may change
     return model

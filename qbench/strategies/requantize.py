@@ -65,7 +65,7 @@ class Requantize(Strategy):
 
     def state(self, before: State) -> State:
         """Return the scheme with what changes in it; see Strategy.state."""
-        scheme = takes_static("requantize", before)
+        scheme = takes_static("requantize", before, self._chain)
         if self.to == "int4":
             if scheme.weight_bits != 8:
                 raise self._so_already(f"its weights have {scheme.weight_bits} bits already")
@@ -86,7 +86,7 @@ class Requantize(Strategy):
         import onnx
 
         state = self.state(artifact.state)
-        model = QdqModel(read_qdq(artifact.path, "requantize"))
+        model = QdqModel(read_qdq(artifact.path, "requantize", self._chain))
         moved, grew = self._changed(model)
         onnx.save(model.model, folder / "model.onnx")
         notes = artifact.notes
@@ -94,6 +94,12 @@ class Requantize(Strategy):
             kept = (note for note in notes if note.what != NOTE)  # counted on other codes
             notes = (*kept, self._note(moved, grew))
         return replace(artifact, path=folder / "model.onnx", state=state, notes=notes)
+
+    @property
+    def _chain(self) -> str:
+        """Return a chain in which it changes something, as a suite writes it."""
+        signed = ', scheme = "s8s8"' if self.to == "u8s8" else ""
+        return f'[{{ use = "static_int8"{signed} }}, {{ use = "requantize", to = "{self.to}" }}]'
 
     def _changed(self, model: QdqModel) -> tuple[list[float], float]:
         """Change the model; return how far weights moved, and by how much the widest step grew."""

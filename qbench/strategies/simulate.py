@@ -39,6 +39,11 @@ class Simulate(Strategy):
 
     def state(self, before: State) -> State:
         """Return the same scheme, simulated; see Strategy.state."""
+        if isinstance(before, FakeQuant):
+            raise DoesNotFit(
+                "simulate takes a quantized network, and this one is simulated already",
+                fix='leave simulated = true out, or { use = "simulate" }: it is simulated already',
+            )
         return FakeQuant(takes_static("simulate", before))
 
     def apply(self, artifact: Artifact, calibration: Calibration, folder: Path) -> Artifact:  # noqa: ARG002

@@ -1,5 +1,8 @@
 """What is recoded without a float network, by hand and to the bit where it is exact; what is refused."""
 
+import tomllib
+from typing import get_args, get_type_hints
+
 import numpy as np
 import onnx
 import pytest
@@ -275,7 +278,7 @@ def test_a_target_that_does_not_exist_is_told_with_those_that_do():
         Requantize(to="a4")
 
 
-CHAIN = r'chain = \[\{ use = "static_int8" \}, \{ use = "requantize" \}\]'
+CHAIN = r'chain = \[\{ use = "static_int8" \}, \{ use = "requantize", to = "\w+" \}\]'
 
 
 @pytest.mark.parametrize(("state", "words"), [
@@ -287,6 +290,19 @@ CHAIN = r'chain = \[\{ use = "static_int8" \}, \{ use = "requantize" \}\]'
 def test_what_needs_data_is_refused_at_planning(state, words):
     with pytest.raises(DoesNotFit, match=f"{words}(.|\n)*{CHAIN}"):
         Requantize().state(state)
+
+
+@pytest.mark.parametrize("to", get_args(get_type_hints(Requantize)["to"]))
+def test_the_chain_that_is_offered_works(to, in_format, images, tmp_path):
+    with pytest.raises(DoesNotFit) as refused:
+        Requantize(to=to).state(Float())
+    artifact = in_format("onnx")
+    for number, link in enumerate(tomllib.loads(refused.value.fix.split(": ", 1)[1])["chain"]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        strategy = STRATEGIES[link.pop("use")](**link)
+        artifact = strategy.apply(artifact, Calibration("", {"images": images}), folder)
+    assert strategy == Requantize(to=to)
 
 
 @pytest.mark.parametrize(("to", "scheme"), [

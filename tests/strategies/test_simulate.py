@@ -78,13 +78,19 @@ CHAIN = r'chain = \[\{ use = "static_int8" \}, \{ use = "(simulate|to_ir)" \}\]'
 @pytest.mark.parametrize("name", ["simulate", "to_ir"])
 @pytest.mark.parametrize(("state", "words"), [
     (Float(), "this one is float"),
-    (FakeQuant(INT8.scheme), "this one is fake_quant"),
     (Quantized(Scheme(8, None, "per_group")), "weights alone are rounded"),
     (Quantized(Scheme(8, 8, "per_tensor", dynamic=True)), "dynamic"),
 ])  # fmt: skip
 def test_other_states_are_refused_at_planning(name, state, words):
     with pytest.raises(DoesNotFit, match=f"{words}(.|\n)*{CHAIN}"):
         STRATEGIES[name]().state(state)
+
+
+def test_what_is_simulated_already_is_refused_at_planning():
+    with pytest.raises(DoesNotFit, match="already\n  fix: leave simulated = true out, .* simulated already"):
+        STRATEGIES["simulate"]().state(FakeQuant(INT8.scheme))
+    with pytest.raises(DoesNotFit, match=f"this one is fake_quant\n  fix: .*{CHAIN}"):
+        STRATEGIES["to_ir"]().state(FakeQuant(INT8.scheme))
 
 
 def in_float(nodes, _):
