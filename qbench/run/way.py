@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import qbench.quant as quant
+from qbench.backends.base import BACKENDS
 from qbench.cases import ArtifactSpec, Choice, DataSpec, Hop, Split, State
 from qbench.errors import DoesNotFit
 from qbench.formats import artifact, edges, reference
@@ -47,8 +48,24 @@ def find_way(
     Raises:
         DoesNotFit: there is no way, or two that are equally short; both are named.
     """
-    places = [_Place(0, source.gives, source.state, (source,))]
     refusals: list[DoesNotFit] = []
+    found = _shortest(source, chain, goal, examples, refusals)
+    if found:
+        return found
+    if refusals:
+        raise DoesNotFit(refusals[0].problem, fix=refusals[0].fix)
+    raise _no_way(source, chain, goal, examples)
+
+
+def _shortest(
+    source: Hop,
+    chain: tuple[Choice, ...],
+    goal: Goal,
+    examples: Callable[[Split], DataSpec],
+    refusals: list[DoesNotFit],
+) -> tuple[Hop, ...] | None:
+    """Return the shortest way, or None; what techniques refused is added to `refusals`."""
+    places = [_Place(0, source.gives, source.state, (source,))]
     seen: set[tuple[int, str, State]] = set()
     while places:
         arrived = [place for place in places if place.done == len(chain) and place.format in goal.formats]
@@ -64,7 +81,7 @@ def find_way(
                     following.append(after)
         seen |= {(place.done, place.format, place.state) for place in following}
         places = following
-    raise _no_way(source.gives, chain, goal, refusals)
+    return None
 
 
 def _next(
@@ -107,17 +124,28 @@ def _next(
     return found
 
 
-def _no_way(start: str, chain: tuple[Choice, ...], goal: Goal, refusals: list[DoesNotFit]) -> DoesNotFit:
-    if refusals:
-        return DoesNotFit(refusals[0].problem, fix=refusals[0].fix)
+def _no_way(
+    source: Hop, chain: tuple[Choice, ...], goal: Goal, examples: Callable[[Split], DataSpec]
+) -> DoesNotFit:
     wanted = f"{' or '.join(sorted(goal.formats)) or 'any format'}, which {goal.engine or 'this engine'} runs"
     links = " > ".join(f"{link.name} ({_told_routes(link)})" for link in chain)
+    through = f" through {links}" if chain else ""
+    engines = [name for name in BACKENDS if _leads_to(name, source, chain, examples)]
     return DoesNotFit(
-        f"no way leads from {start} through {links} to {wanted}"
-        if chain
-        else f"no way leads from {start} to {wanted}",
-        fix="choose an engine that runs what the chain gives, or a technique with a route for this engine",
+        f"no way leads from {source.gives}{through} to {wanted}",
+        fix=f"choose {' or '.join(engines)}, which a way leads to"
+        if engines
+        else "choose other techniques: no way leads to any engine",
     )
+
+
+def _leads_to(
+    engine: str, source: Hop, chain: tuple[Choice, ...], examples: Callable[[Split], DataSpec]
+) -> bool:
+    try:
+        return bool(_shortest(source, chain, Goal(engine, BACKENDS[engine].runs), examples, []))
+    except DoesNotFit:  # two ways
+        return False
 
 
 def _told_routes(link: Choice) -> str:

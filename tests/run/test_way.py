@@ -90,6 +90,16 @@ def test_no_way_names_what_each_link_takes_and_what_the_engine_runs():
         go(TORCH, ["static_int8"], "torch", "exported")
 
 
+@pytest.mark.parametrize(("chain", "engine", "formats", "fix"), [
+    (["static_int8"], "torch_eager", {"exported"}, "choose onnxruntime or openvino, which a way leads to"),
+    (["nncf_int8", "to_ir"], "onnxruntime", {"onnx"}, "choose other techniques: no way leads to any engine"),
+])  # fmt: skip
+def test_no_way_names_the_engines_that_one_leads_to(chain, engine, formats, fix):
+    links = tuple(Choice(name) for name in chain)
+    with pytest.raises(DoesNotFit, match=f"fix: {fix}"):
+        find_way(TORCH, links, Goal(engine, frozenset(formats)), lambda split: CALIBRATION)
+
+
 def test_only_what_looks_at_data_names_it():
     hops = find_way(TORCH, (Choice("static_int8"),), ONNX, lambda split: CALIBRATION)
     assert [hop.calibration for hop in hops] == [None, None, None, CALIBRATION]
