@@ -101,7 +101,12 @@ CATALOGUE = {
         Metric("compressed_size", "B", "lower", "The same files, compressed (zlib, level 6)."),
         Metric("prepare_time", "s", "lower", "Time to make the file from the source model, all hops.", "ns"),
         Metric("quantize_time", "s", "lower", "The part of it that the technique itself took.", "ns"),
-        Metric("prepare_memory", "B", "lower", "Peak resident memory of the process that made the file."),
+        Metric(
+            "prepare_memory",
+            "B",
+            "lower",
+            "Peak resident memory while the technique ran; of a float file, while it was converted.",
+        ),
         # deployment
         Metric(
             "load_time", "s", "lower", "From file to a session that can answer.", "ns", True, short="load"

@@ -45,7 +45,7 @@ def main() -> None:
     """Print the tables of every file named."""
     found: dict[str, dict[str, list[Seen]]] = defaultdict(lambda: defaultdict(list))
     for name in sys.argv[1:]:
-        for run in read_runs(Path(name)):
+        for run in read_runs([Path(name)]):
             for model, technique, seen in _seen(join(run)):
                 found[model][technique].append(seen)
     for model, techniques in found.items():

@@ -14,13 +14,14 @@ from qbench.errors import DoesNotFit
 if TYPE_CHECKING:
     import numpy as np
 
-RUNS = 30
+RUNS = 100
+TICK_S = 1e-6  # the profiler tells whole microseconds, rounded down
 FUSED = ("Relu", "Clip", "Add", "Sigmoid", "HardSigmoid", "LeakyRelu")  # what a kernel may do besides
 KERNEL = "_kernel_time"
 
 
 def layer_times(network: Any, inputs: dict[str, np.ndarray], layers: Iterable[str]) -> dict[str, float]:
-    """Return the median seconds of these layers by node name, on one thread.
+    """Return the seconds of these layers by node name, on one thread: means over RUNS, see `_typical`.
 
     Integer kernels keep the node's name with a suffix, fused products with "fused" before it; blocked float
     convolutions take that of the tensor that they write, behind what was fused into them (onnxruntime 1.31).
@@ -39,8 +40,19 @@ def layer_times(network: Any, inputs: dict[str, np.ndarray], layers: Iterable[st
                 f"the profiler names no kernel for layer {node.name} (ran: {', '.join(sorted(seen)[:20])})",
                 fix='write budget = "bytes" for this network',
             )
-        times[node.name] = sum(statistics.median(seen[name]) for name in own)
+        times[node.name] = sum(_typical(seen[name]) for name in own)
     return times
+
+
+def whole_time(network: Any, inputs: dict[str, np.ndarray]) -> float:
+    """Return the seconds of all kernels of a call, what stands between layers included; see `layer_times`."""
+    return sum(_typical(times) for times in _profile(network, inputs).values())
+
+
+def _typical(times: list[float]) -> float:
+    """Return the mean of the middle half: it sees between whole microseconds, which a median does not."""
+    middle = sorted(times)[len(times) // 4 : max(3 * len(times) // 4, len(times) // 4 + 1)]
+    return statistics.fmean(middle) + TICK_S / 2
 
 
 def _written(network: Any, node: Any) -> list[str]:

@@ -19,6 +19,7 @@ from qbench.quant.layer_inputs import LayerInputs
 from qbench.quant.moments import Moments, shift
 from qbench.quant.observers import Histogram, Range
 from qbench.quant.products import as_matrix, fact, from_matrix
+from qbench.quant.qdq_graph import ONNX_MACS
 from qbench.quant.qdq_layout import Layout, runner
 from qbench.quant.qdq_model import BIASED, QdqModel, StoredWeight, float_name
 from qbench.quant.ranges import Batch, extents, histograms
@@ -63,17 +64,18 @@ class Ptq:
         network = layout.raised(_copy(self.network))
         ranges = self._ranges(network, layout, recipe)
         model = QdqModel(layout.written(network, ranges))
-        ends = self.ends(model) if recipe.keep_ends else set()
+        ends = self.ends if recipe.keep_ends else set()
         done = Product(model.model, self._narrow(model, recipe, ranges, ends))
         if learned:
             self._rescale(model, recipe, learned, done.narrow)
         if recipe.activation_bits == IN_FLOAT:
             done = replace(done, in_float=_copy(self.network))
-        corrected = sum(
+        counts = [
             self._round(model, weight, self._grid(weight, recipe, ends), recipe, done, learned)
             for weight in model.weights
-        )
-        return replace(done, corrected=corrected)
+        ]
+        corrected, by_adaround = (sum(found) for found in zip(*counts, strict=True)) if counts else (0, 0)
+        return replace(done, corrected=corrected, learned=by_adaround)
 
     def weight_of(self, weight: StoredWeight) -> tuple[Any, np.ndarray]:
         """Return the float network's node for a stored weight, and its weight."""
@@ -88,6 +90,8 @@ class Ptq:
     def _layout(self, recipe: Recipe) -> Layout:
         chosen = [name for name, bits in recipe.layers.items() if bits == FLOAT]
         return Layout(
+            recipe.scheme,
+            symmetric=recipe.symmetric,
             activation_bits=16 if recipe.activation_bits == 16 else 8,
             per_channel=recipe.weights.granularity != "per_tensor",
             kept=(*chosen, *(name for name, node in self.nodes.items() if self._beyond(node))),
@@ -145,10 +149,16 @@ class Ptq:
                 zero = int(activation.zero_point.reshape(-1)[0])
                 model.set_activation(activation, min(scale, widest), zero)
 
-    @staticmethod
-    def ends(model: QdqModel) -> set[str]:
-        """Return the first and the last layer's nodes."""
-        return {weight.node.name for weight in (model.weights[:1] + model.weights[-1:])}
+    @property
+    def ends(self) -> set[str]:
+        """Return the first and the last layer's nodes, of the float network: whichever are quantized."""
+        stored = {tensor.name for tensor in self.network.graph.initializer}
+        layers = []
+        for node in self.network.graph.node:
+            places = ONNX_MACS.get(node.op_type, ((), ()))[0]
+            if any(name in stored for at, name in enumerate(node.input) if at in places):
+                layers.append(node.name)
+        return set(layers[:1] + layers[-1:])
 
     # --- weights ------------------------------------------------------------------------------------------
 
@@ -169,8 +179,12 @@ class Ptq:
         recipe: Recipe,
         done: Product,
         learned: Scales | None,
-    ) -> int:
-        """Round a weight for the first node that takes it; return how many biases were corrected."""
+    ) -> tuple[int, bool]:
+        """Round a weight for the first node that takes it.
+
+        Returns:
+            How many biases were corrected, and whether its rounding was learned.
+        """
         node, array = self.weight_of(weight)
         matrix = as_matrix(node, array)
         users = [replace(weight, node=user) for user in model.users(weight)]
@@ -194,7 +208,7 @@ class Ptq:
                 model.set_bias(user, np.asarray(bias))
             if done.in_float is not None:
                 _put(done.in_float, own, weight.position, rounded, bias)
-        return corrected
+        return corrected, seen is not None and recipe.rounding == "adaround"
 
     def _scale(
         self,

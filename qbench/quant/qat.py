@@ -16,6 +16,7 @@ from qbench.quant.products import as_matrix
 from qbench.quant.ptq import Ptq
 from qbench.quant.qdq_model import QdqModel, float_name
 from qbench.quant.recipe import ENDS, WIDE, Product, Recipe, Scales
+from qbench.quant.refine import holder, zeros_of
 from qbench.quant.torch_network import torch_network
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ def trained(
     student.through = rounding(grids(ptq, begun, recipe), learned=learned_steps)
     if coarse:
         student.around = coarse_gradients()
-    told = learn(student, teacher, take, count, schedule, key=key)
+    held = holder(student, zeros_of(ptq.network))  # what an earlier link pruned stays out
+    told = learn(student, teacher, take, count, schedule, key=key, after_step=held)
     found = student.through
     assert isinstance(found, Rounding)
     product = ptq.trained(student.write_back()).quantized(recipe, _scales(ptq, begun, found))
@@ -64,7 +66,7 @@ def grids(ptq: Ptq, product: Product, recipe: Recipe) -> dict[str, Steps]:
     for weight in model.weights:
         node, _ = ptq.weight_of(weight)
         bits = recipe.layers.get(node.name, recipe.weights.bits)
-        bits = ENDS if recipe.keep_ends and node.name in ptq.ends(model) else bits
+        bits = ENDS if recipe.keep_ends and node.name in ptq.ends else bits
         high = 2 ** (bits - 1) - 1
         shape = [1] * weight.codes.ndim
         if weight.axis is not None:

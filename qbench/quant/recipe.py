@@ -28,6 +28,8 @@ class Recipe:
     activation_bits: int = 8  # 16, 8 or fewer
     observer: Observer = "mse"  # of activations
     percentile: float = 99.99
+    scheme: Literal["u8s8", "s8s8"] = "u8s8"
+    symmetric: bool = False  # of activations
     rounding: Literal["nearest", "adaround"] = "nearest"
     bias_correction: bool = False
     keep_ends: bool = False  # the first and the last layer in 8 bits, whatever the others have
@@ -49,6 +51,7 @@ class Product:
     model: Any
     narrow: dict[str, int]
     corrected: int = 0  # biases
+    learned: int = 0  # layers that AdaRound rounded
     in_float: Any = None  # the float network with rounded weights, where activations stay in float
 
     def simulated(self) -> Any:
@@ -58,7 +61,7 @@ class Product:
 
 def observed(histogram: Histogram, recipe: Recipe) -> Range:
     """Return the range of an activation that was seen so, as the recipe has it."""
-    grid = Grid(min(recipe.activation_bits, 16))
+    grid = Grid(min(recipe.activation_bits, 16), recipe.symmetric)
     if recipe.observer == "minmax":
         return minmax(histogram)
     if recipe.observer == "percentile":

@@ -88,7 +88,7 @@ def refined(
         lessons.count,
         schedule,
         key=checkpoint_key(technique, asked, source, lessons.data_id, schedule.batch),
-        after_step=_holder(learner, zeros_of(student)),
+        after_step=holder(learner, zeros_of(student)),
     )
     return learner.write_back(), told
 
@@ -108,8 +108,8 @@ def zeros_of(model: Any) -> dict[str, np.ndarray]:
     return {name: zeros for name, zeros in found.items() if zeros.any()}
 
 
-def _holder(learner: TorchNetwork, zeros: dict[str, np.ndarray]) -> Any:
-    """Return a function that puts the zeros back, in place."""
+def holder(learner: TorchNetwork, zeros: dict[str, np.ndarray]) -> Any:
+    """Return a function that puts zeros back in place: for what training must not grow again."""
     import torch
 
     weights = learner.weights

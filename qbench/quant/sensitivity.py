@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from qbench.folders import tell
+from qbench.quant.affine import WeightGrid
 from qbench.quant.ptq import Ptq
 from qbench.quant.qdq_layout import runner
 from qbench.quant.qdq_model import QdqModel, float_name
@@ -49,7 +50,11 @@ class LayerLoss:
 
 def layers_of(ptq: Ptq, recipe: Recipe) -> list[Layer]:
     """Return the layers that the recipe quantizes, in the order of the network."""
-    model = QdqModel(ptq.quantized(replace(recipe, rounding="nearest", bias_correction=False)).model)
+    shared: Literal["per_tensor", "per_channel"] = (
+        "per_tensor" if recipe.weights.granularity == "per_tensor" else "per_channel"
+    )
+    plain = replace(recipe, weights=WeightGrid(granularity=shared), rounding="nearest", bias_correction=False)
+    model = QdqModel(ptq.quantized(plain).model)  # whatever the recipe stores: floats have no codes to list
     found = []
     for weight in model.weights:
         node, array = ptq.weight_of(weight)

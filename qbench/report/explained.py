@@ -24,6 +24,8 @@ def _table(line: Line) -> Table:
     subject, outcome = line.record.step.subject, line.record.outcome
     assert isinstance(subject, Explained)
     title = f"Where the loss of {subject.technique} on {subject.artifact.model} comes from"
+    if len(subject.artifact.chain) > 1:  # pruned before, say: what that lost is no rounding
+        title += ", beside the network that its last step was given"
     columns = tuple(Column(head, right=head in HEADS[1:4]) for head in HEADS)
     if isinstance(outcome, Failed):
         return Table(title, columns, (), empty=f"it could not be told: {first_line(outcome.error)}")

@@ -19,6 +19,7 @@ ROUND_S = 0.6  # the anchor, and the turn to the next round
 FRESH_S = 1.5  # an interpreter of its own, for a step that a fork server's engine cannot do
 DEPLOY_S = 0.8
 COUNT_S = 3.5  # a fresh emulated interpreter, and a few inferences
+EXPLAIN_S = 20.0  # of a network: every layer is put back to float once
 ENERGY_WINDOWS = 5  # of a cell (docs/methodology.md, "Energy")
 ENERGY_S = 16.0  # a window of ten seconds between two idles, and what comes before
 RESTART_S = 0.7  # of the fork server of one engine, between two rounds
@@ -45,6 +46,11 @@ def estimate_s(cells: tuple[Case, ...], profile: Profile) -> float:
     engines = len({case.deployment.backend for case in timed})
     rounds += RESTART_S * engines * profile.rounds * profile.fresh_servers
     return START_S + prepare + score + rounds + len(timed) * DEPLOY_S + counted * COUNT_S
+
+
+def explain_s(networks: int) -> float:
+    """Return about how long so many explanations take."""
+    return EXPLAIN_S * networks
 
 
 def energy_s(cells: int) -> float:

@@ -13,8 +13,9 @@ from qbench.registry import did_you_mean
 from qbench.run.budget import within
 from qbench.run.cells import Matrix, Skip
 from qbench.run.choose import at, model_of, strategy_of, task_of
-from qbench.run.estimate import energy_s, estimate_s
+from qbench.run.estimate import energy_s, estimate_s, explain_s
 from qbench.run.targets import Missing, Reached, Target
+from qbench.strategies.base import STRATEGIES
 from qbench.suite import Suite, SuiteExpectation, Technique, choice_of, expanded
 
 TIMED = ("single", "saturated")
@@ -129,6 +130,13 @@ def make_plan(suite: Suite, profile: Profile, reached: Reached, selection: Selec
             f"{', '.join(backends) or 'no engine'}; {offered or 'no device was asked for'}",
             fix="choose other hardware with --hw, other engines with --backend, or add a [[model]]",
         )
+    explained = matrix.explained() if selection.explain else ()
+    if selection.explain and not explained:
+        able = [name for name in STRATEGIES if STRATEGIES[name].explains]
+        raise BadSuite(
+            f"{suite.file or suite.name}: --explain, and no technique here can tell where it loses",
+            fix=f"choose one that ends in {' or '.join(able)}, or leave --explain out",
+        )
     plan = Plan(
         suite,
         profile,
@@ -139,14 +147,15 @@ def make_plan(suite: Suite, profile: Profile, reached: Reached, selection: Selec
         reached.missing,
         matrix.left_out,
         selection.energy or profile.energy,
-        matrix.explained() if selection.explain else (),
+        explained,
         str(selection),
     )
     if selection.budget_s is not None:
         spare_s = selection.budget_s - energy_s(len(plan.metered))
         kept, dropped = within(spare_s, matrix.cells, profile)
         plan = replace(plan, cells=kept, skips=(*plan.skips, *dropped), estimate_s=estimate_s(kept, profile))
-    return replace(plan, estimate_s=plan.estimate_s + energy_s(len(plan.metered)))
+    more_s = energy_s(len(plan.metered)) + explain_s(len(plan.explained))
+    return replace(plan, estimate_s=plan.estimate_s + more_s)
 
 
 def check_names(suite: Suite) -> None:

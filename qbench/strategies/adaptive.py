@@ -13,7 +13,7 @@ from qbench.errors import BadParameter, DoesNotFit
 from qbench.quant import assign
 from qbench.quant.affine import WeightGrid
 from qbench.quant.compact import compact
-from qbench.quant.layer_times import layer_times
+from qbench.quant.layer_times import layer_times, whole_time
 from qbench.quant.onnx_layers import quietly, read_network
 from qbench.quant.ptq import Ptq
 from qbench.quant.ranges import finite_or_raise, shaped_or_raise
@@ -162,7 +162,12 @@ class _Chooser:
             chosen = assign.largest_first(cost, budget)
         else:
             chosen = assign.best(self._harm(), cost, budget)
-        return chosen, self._made(chosen)
+        product = self._made(chosen)
+        if self.wanted.budget == "latency":  # borders between float and integers are in no layer's time
+            one = next(self.calibration.in_batches(1))
+            own, float_s = whole_time(product.model, one), whole_time(self.ptq.network, one)
+            self.tried.append(f"{own * 1e6:.0f} us of all kernels, {own / float_s:.2f} of float's")
+        return chosen, product
 
     def searched(self) -> tuple[dict[str, int], Product]:
         """Return the fewest bytes that lose no more than is allowed, on the selection split."""
@@ -216,7 +221,8 @@ class _Chooser:
         spent = sum(layer.stored_bytes(chosen[layer.node]) for layer in self.layers)
         yield Note("bytes of all layers", f"{spent} of {self.whole} in float, {spent / self.whole:.3f}")
         if self.tried:
-            yield Note("searched", "; ".join(self.tried))
+            what = "measured whole" if self.wanted.budget == "latency" else "searched"
+            yield Note(what, "; ".join(self.tried))
 
     def _harm(self) -> assign.Costs:
         """Return by node and bits how far the answers move; float moves nothing."""

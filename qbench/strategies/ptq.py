@@ -7,19 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from qbench.cases import FakeQuant, Quantized, Scheme, State
-from qbench.errors import BadParameter
+from qbench.errors import BadParameter, DoesNotFit
 from qbench.quant.affine import WeightGrid
 from qbench.quant.compact import compact
 from qbench.quant.explanation import explained
 from qbench.quant.onnx_layers import quietly, read_network
 from qbench.quant.ptq import Ptq
 from qbench.quant.ranges import finite_or_raise, shaped_or_raise
-from qbench.quant.recipe import IN_FLOAT, STORED, Recipe
+from qbench.quant.recipe import IN_FLOAT, STORED, Product, Recipe
 from qbench.quant.weights_alone import WeightsAlone, divided_or_raise
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, takes_fp32
 
 if TYPE_CHECKING:
-    from qbench.formats.artifact import Artifact
+    from collections.abc import Iterator
+
+    from qbench.formats.artifact import Artifact, Note
     from qbench.quant.sensitivity import LayerLoss
 
 COVERS = ("Conv", "Gemm", "MatMul", "ConvTranspose")
@@ -131,8 +133,6 @@ class PostTraining(Strategy):
         """
         import onnx
 
-        from qbench.formats.artifact import Note
-
         with quietly():
             network = read_network(artifact.path, COVERS, "ptq")
             if self.group_size:
@@ -144,10 +144,33 @@ class PostTraining(Strategy):
             path,
         )
         state = self.state(artifact.state)
-        if not self.bias_correction:
-            return replace(artifact, path=path, state=state)
-        note = Note("biases corrected", str(product.corrected))
-        return replace(artifact, path=path, state=state, notes=(*artifact.notes, note))
+        return replace(artifact, path=path, state=state, notes=(*artifact.notes, *self._notes(product)))
+
+    def _notes(self, product: Product) -> Iterator[Note]:
+        """Yield how many layers took what was asked.
+
+        Raises:
+            DoesNotFit: none did: the file would be that of a plainer technique under another name.
+        """
+        from qbench.formats.artifact import Note
+
+        for asked, what, count, needs in (
+            (self.bias_correction, "biases corrected", product.corrected, "Conv or Gemm"),
+            (
+                self.rounding == "adaround",
+                "layers rounded by AdaRound",
+                product.learned,
+                "Conv, Gemm and MatMul",
+            ),
+        ):
+            if asked and not count:
+                raise DoesNotFit(
+                    f"ptq: no layer of this network could have its {what.partition(' ')[0]} changed so: that "
+                    f"takes {needs} with a stored weight and explicit padding",
+                    fix='write rounding = "nearest" and bias_correction = false for this network',
+                )
+            if asked:
+                yield Note(what, str(count))
 
     def explain(self, artifact: Artifact, calibration: Calibration) -> list[LayerLoss]:
         """Return what each layer costs, on the first selection examples; see Strategy.explain."""
@@ -175,7 +198,7 @@ class PostTraining(Strategy):
             self.activation_bits,
             self.observer,
             self.percentile,
-            self.rounding,
-            self.bias_correction,
-            self.keep_ends,
+            rounding=self.rounding,
+            bias_correction=self.bias_correction,
+            keep_ends=self.keep_ends,
         )

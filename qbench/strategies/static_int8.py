@@ -135,6 +135,8 @@ class StaticInt8(Strategy):
             self.activation_bits,
             self.observer,
             self.percentile,
+            self.scheme,
+            self.symmetric,
         )
         return explained(artifact.path, COVERS, "static_int8", recipe, calibration)
 

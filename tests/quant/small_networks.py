@@ -70,6 +70,26 @@ def products(wide=8, deep=2):
     return network(nodes, (wide,), stored)
 
 
+def damaged(which, deep=3):
+    """Return products of which one has a weight far out in every channel: its other weights lose their bits.
+
+    The input that it meets is never there, so that the float network answers as before.
+    """
+    model = products(deep=deep)
+    for tensor in model.graph.initializer:
+        if tensor.name == f"w{which}":
+            array = numpy_helper.to_array(tensor).copy()
+            array[0] = 200
+            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+    if which:
+        for tensor in model.graph.initializer:
+            if tensor.name in (f"w{which - 1}", f"b{which - 1}"):
+                array = numpy_helper.to_array(tensor).copy()
+                array[..., 0] = -np.abs(array[..., 0]) if tensor.name[0] == "b" else 0
+                tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+    return model
+
+
 def ready(model, x, batch=16):
     """Return the network ready to be quantized on these examples, and its answers in float."""
     wanted = said(model, x)

@@ -72,3 +72,17 @@ def test_types_that_share_their_bytes_are_not_equal():
         [make(np.float32(1), "s"), make(np.int32(0), "z"), make(np.int64(0), "i")],
     )
     assert len(compact(onnx.helper.make_model(graph)).graph.initializer) == 3
+
+
+@pytest.mark.parametrize("float_biases", [False, True])
+def test_a_zero_point_of_a_bias_stays_where_it_is_not_zero(qdq, float_biases):
+    other = copied(qdq)
+    names = {tensor.name for tensor in biases(other)}
+    restorer = next(node for node in other.graph.node if node.input[0] in names)
+    zero = next(tensor for tensor in other.graph.initializer if tensor.name == restorer.input[2])
+    odd = np.arange(np.prod(zero.dims), dtype="i4")
+    zero.CopyFrom(numpy_helper.from_array(odd, zero.name))
+    small = compact(other, float_biases=float_biases)
+    (kept,) = [node for node in small.graph.node if node.output == restorer.output]
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in small.graph.initializer}
+    np.testing.assert_array_equal(stored[kept.input[2]], odd)

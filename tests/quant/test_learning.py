@@ -192,6 +192,19 @@ def test_a_run_that_diverges_says_where_and_names_a_smaller_rate(how):
     assert not list(cache_folder().glob("train/*"))
 
 
+@pytest.mark.parametrize("last", [4.0, 10.0])
+def test_a_last_epoch_far_above_the_beginning_is_no_good_end(last, monkeypatch):
+    """Ten times the first loss may come back from in a step; at the end there is no step to come."""
+    told = iter([1.0] * 8 + [last] * 4)
+    monkeypatch.setattr(learning, "distance", lambda found, _: found.sum() * 0 + next(told))
+    if last > learning.WORSE:
+        with pytest.raises(Diverged, match=r"in its last epoch: the loss is 10, and was 1 before"):
+            trained()
+    else:
+        assert trained()[1].loss == last
+    assert not list(cache_folder().glob("train/*"))
+
+
 def test_a_time_budget_ends_it_at_an_epochs_end_and_it_says_so():
     _, told = trained(replace(USUAL, epochs=50, minutes=1e-9))
     assert (told.epochs, told.out_of_time) == (1, True)

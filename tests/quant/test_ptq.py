@@ -302,6 +302,22 @@ def test_adaround_is_better_in_the_loss_it_is_told_of():
     assert losses("adaround").sum() < 0.9 * losses("nearest").sum()
 
 
+def test_adaround_leaves_the_mean_to_a_bias_that_is_corrected():
+    """Inputs of one large mean and nothing else in common: only errors that add up can be made up for."""
+    signs = np.array([[1.0]])
+    for _ in range(4):  # columns at right angles, all but the first of mean 0
+        signs = np.block([[signs, signs], [signs, -signs]])
+    x = (10 + signs[:, 1:9]).astype("f4")
+    made = ready(network([node("Gemm", ["x", "w", "b"], ["y"])], (8,), {"w": some(8, 6), "b": some(6)}), x)
+
+    def codes(**more):
+        product = made.ptq.quantized(Recipe(WeightGrid(3), activation_bits=32, **more))
+        return weights(product.model)["Gemm_0"].codes
+
+    assert not np.array_equal(codes(rounding="adaround"), codes())
+    np.testing.assert_array_equal(codes(rounding="adaround", bias_correction=True), codes())
+
+
 # --- networks of every kind ---------------------------------------------------------------------------
 
 

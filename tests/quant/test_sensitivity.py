@@ -2,34 +2,13 @@
 
 import numpy as np
 import pytest
-from onnx import numpy_helper
-from small_networks import convolutions, network, node, products, ready, relative, said, some
+from small_networks import convolutions, damaged, network, node, products, ready, relative, said, some
 
 from qbench.quant.affine import WeightGrid
 from qbench.quant.recipe import FLOAT, Recipe
 from qbench.quant.sensitivity import Layer, alone, layers_of, losses, moved, outputs_of, snr
 
 ROWS = some(96, 8)
-
-
-def damaged(which, deep=3):
-    """Return products of which one has a weight far out in every channel: its other weights lose their bits.
-
-    The input that it meets is never there, so that the float network answers as before.
-    """
-    model = products(deep=deep)
-    for tensor in model.graph.initializer:
-        if tensor.name == f"w{which}":
-            array = numpy_helper.to_array(tensor).copy()
-            array[0] = 200
-            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
-    if which:
-        for tensor in model.graph.initializer:
-            if tensor.name in (f"w{which - 1}", f"b{which - 1}"):
-                array = numpy_helper.to_array(tensor).copy()
-                array[..., 0] = -np.abs(array[..., 0]) if tensor.name[0] == "b" else 0
-                tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
-    return model
 
 
 def test_the_layers_and_what_they_take():
@@ -137,6 +116,13 @@ def test_a_damaged_layer_in_float_brings_answers_back():
     assert by_node["Gemm_2"].recovered == max(loss.recovered for loss in found)
     assert by_node["Gemm_2"].snr_db < by_node["Gemm_0"].snr_db - 6
     assert [loss.layer.name for loss in found] == ["w0", "w1"]
+
+
+def test_what_comes_back_is_told_from_what_was_right_before():
+    made = ready(products(), ROWS)
+    shares = iter([0.5, 0.5, 0.75])  # right as a whole, with the first layer in float, with the second
+    found = losses(made.ptq, Recipe(), [{"x": ROWS}], lambda o: np.arange(len(o)) < next(shares) * len(o))
+    assert [loss.recovered for loss in found] == [0, 0.25]
 
 
 def test_a_layer_in_float_already_is_not_among_them():

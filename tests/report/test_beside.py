@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from example_run import Builder, case, correct
+from example_run import TEST, Builder, case, correct
 
 from qbench.cases import SEED
 from qbench.records import Failed, Skipped
@@ -87,6 +87,13 @@ def test_a_skipped_cell_has_no_row(builder):
     own = replace(case("qat"), against="rtn")
     builder.add("plan", own, Skipped("no kernels"))
     assert beside_table(builder.run()).rows == ()
+
+
+def test_other_examples_are_never_mixed(builder):
+    scored(builder, replace(case("rtn"), evaluation=replace(TEST, seed=1)), 30)
+    scored(builder, replace(case("qat"), against="rtn"), 10)
+    (row,) = texts(beside_table(builder.run()))
+    assert row[4:7] == ["90.0 %", "–", "–"]
 
 
 def test_other_engines_are_never_mixed(builder):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from qbench.backends.base import BACKENDS
+from qbench.cases import SEED
 from qbench.errors import BadParameter, BadSuite
 from qbench.machine import Machine
 from qbench.profile import PROFILES
@@ -155,6 +156,18 @@ def test_a_wrong_word_in_a_scenario_is_told(inside, was, becomes, words):
     inside.suite("wrong", TWO, more=more)
     with pytest.raises(BadSuite, match=r"(?s)wrong\.toml.*" + words):
         inside.plan("wrong")
+
+
+def test_a_further_seed_is_held_against_the_same_seed_of_the_other(inside):
+    techniques = {"rtn": '[{ use = "static_int8" }]', "qat": '[{ use = "qat" }]\nagainst = "rtn"'}
+    seeds = "[calibration]\nseeds = [0, 1, 7]\n"
+    inside.suite("seeds", techniques, model="resnet-digits", backend="onnxruntime", more=seeds)
+    plan = inside.plan("seeds", RIGOROUS)
+    assert {case.technique: case.against for case in plan.cells} == {
+        "fp32": "",
+        "rtn": "", f"rtn{SEED}1": "", f"rtn{SEED}7": "",
+        "qat": "rtn", f"qat{SEED}1": f"rtn{SEED}1", f"qat{SEED}7": f"rtn{SEED}7",
+    }  # fmt: skip
 
 
 # --- a budget -----------------------------------------------------------------------------------------

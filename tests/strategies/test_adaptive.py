@@ -145,6 +145,21 @@ def test_a_search_ends_at_once_where_the_fewest_bytes_lose_nothing(applied):
     assert set(bits(product)) == {4}
 
 
+def test_every_network_is_judged_on_the_selection_examples(applied, in_format):
+    asked = []
+
+    def right(outputs):
+        asked.append(outputs)
+        return np.ones(len(outputs), bool)
+
+    applied(budget="accuracy", limit=0.01, right=right)
+    chosen = np.random.default_rng(1).standard_normal((200, 3, 8, 8)).astype("f4")
+    wanted = answers(in_format("onnx"), chosen)
+    first, other = asked  # in float, and in the fewest bytes
+    np.testing.assert_allclose(first, wanted, atol=1e-4)
+    assert 0 < np.abs(other - wanted).mean() < 0.2 * np.abs(wanted).mean()
+
+
 def test_the_fewest_bytes_are_searched_from_below(applied):
     tight, loose = (spent(applied(budget="accuracy", limit=limit)) for limit in (0.02, 0.3))
     assert loose <= tight

@@ -13,7 +13,7 @@ from qbench.errors import BadParameter, DoesNotFit
 from qbench.formats.artifact import Artifact, Note
 from qbench.formats.proof import prove
 from qbench.quant.compact import compact
-from qbench.strategies.base import STRATEGIES, Calibration
+from qbench.strategies.base import STRATEGIES, Calibration, Selection
 
 StaticInt8 = STRATEGIES["static_int8"]
 OBSERVERS = ["minmax", "entropy", "percentile", "mse"]
@@ -257,6 +257,22 @@ def test_an_overflow_inside_the_network_is_named(quantized, tmp_path):
     source = written(tmp_path / "float.onnx", nodes, {"w": np.full((8, 8), 1e25)}, ["n", 3, 8, 8])
     with pytest.raises(DoesNotFit, match=r"'y': on finite calibration data it is NaN or infinite"):
         quantized(source)
+
+
+# --- where the loss is ------------------------------------------------------------------------------
+
+
+def test_each_observer_is_explained_by_ranges_of_its_own(in_format, images):
+    far = images.copy()
+    far[::8, 0, 0, 0] = 40  # far out: each cuts it off elsewhere, and minmax nowhere
+    data = Calibration("images", {"images": far}, selection=Selection("more", {"images": images}))
+
+    def noise(**parameters):
+        return tuple(loss.snr_db for loss in StaticInt8(**parameters).explain(in_format("onnx"), data))
+
+    found = {name: noise(observer=name) for name in OBSERVERS}
+    assert len(set(found.values())) == len(OBSERVERS)
+    assert found["percentile"] != noise(observer="percentile", percentile=99.0)
 
 
 # --- saturation -------------------------------------------------------------------------------------

@@ -64,7 +64,8 @@ def prepare(request: StepRequest, trace: Trace) -> Measured:
         *proof.measurements,
     ]
     withheld = (*proof.withheld, *(found for found in sizes if isinstance(found, Withheld)))
-    peak = max((step.peak_memory_bytes for step in artifact.lineage), default=0)
+    own = [step for step in artifact.lineage if step.kind == "technique"]
+    peak = max((step.peak_memory_bytes for step in own or artifact.lineage), default=0)
     if peak:
         trace.measurements.append(Measurement("prepare_memory", (peak,)))
     else:
@@ -80,8 +81,8 @@ def prepare(request: StepRequest, trace: Trace) -> Measured:
     for number, step in enumerate(artifact.lineage, start=1):
         versions = ", ".join(" ".join(named) for named in step.versions)
         lineage.append(Evidence(f"hop {number}: {step.hop}", f"{step.wall_s:.2f} s; {versions}"))
-    own = made_in(folder) == request.session  # or on the way to another file of this run
-    made = Evidence("prepared", "in this run" if own else "earlier, taken from the cache")
+    here = made_in(folder) == request.session  # or on the way to another file of this run
+    made = Evidence("prepared", "in this run" if here else "earlier, taken from the cache")
     notes = [Evidence(note.what, note.found) for note in artifact.notes]
     verdicts = saturates(artifact.notes, machine())
     return Measured(tuple(trace.measurements), withheld, verdicts, (made, *proof.evidence, *notes, *lineage))

@@ -205,7 +205,7 @@ def _no_speed(
     elif request.baseline is None and opened.case.role != "fp32":
         reason = "its float baseline was not scored: nothing says that its answers are right"
     elif opened.case.scenario.name == "scored":
-        reason = "scored only: it moves the answers and not the kernels, so its speed was not asked for"
+        reason = "scored only: the suite did not ask for its speed"
     elif not float_state(opened.artifact.state):
         reason = _barely_covered(opened, proof)
     if reason is None:
