@@ -17,6 +17,7 @@ from qbench.cases import (
     Choice,
     DataSpec,
     Deployment,
+    Explained,
     FakeQuant,
     Float,
     Hardware,
@@ -48,10 +49,11 @@ SCHEME = Scheme(4, None, "per_group", dynamic=True)
 HOPS = (
     Hop("source", CHOICE, "torch", Float("bf16"), "s"),
     Hop("edge", CHOICE, "onnx", FakeQuant(SCHEME), "s"),
-    Hop("technique", CHOICE, "onnx", Quantized(SCHEME), "s", DATA),
+    Hop("technique", CHOICE, "onnx", Quantized(SCHEME), "s", DATA, DATA, DATA),
 )
 SPEC = ArtifactSpec(CHOICE, HOPS)
-CASE = Case("s", "t", "float", Deployment(SPEC, "b", "cpu", 2, "e"), DATA, Scenario("scored", 8))
+CASE = Case("s", "t", "float", Deployment(SPEC, "b", "cpu", 2, "e"), DATA, Scenario("scored", 8), "u")
+EXPLAINED = Explained("t", SPEC, DATA)
 NUMBERS = (Measurement("latency", (0.1, 2e-9), (1.0,), 5),)
 MEASURED = Measured(NUMBERS, (Withheld("m", "r"),), (Verdict("unstable", "t"),), (Evidence("w", "f"),))
 FAILED = Failed("load", "e", "t", NUMBERS)
@@ -65,7 +67,11 @@ VALUES = [
     CHOICE,
     *OUTCOMES,
     Anchor("cpu"),
-    *(Step("time", subject, 2) for subject in (CASE, SPEC, DATA, Anchor("cpu"), Hardware("h", "t"))),
+    EXPLAINED,
+    *(
+        Step("time", subject, 2)
+        for subject in (CASE, SPEC, DATA, Anchor("cpu"), Hardware("h", "t"), EXPLAINED)
+    ),
     *(Record(Step("score", CASE), outcome, "s", "now", 1.5, log="log") for outcome in OUTCOMES),
     Session("i", "s", "p", "h", (("cpu", "x"),), (("numpy", "2"),), "c", True, "now", "cmd"),
     StepRequest(Step("score", CASE), (("k", "d"),), Baseline("l.npy", None)),

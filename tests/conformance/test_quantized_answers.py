@@ -129,7 +129,7 @@ def test_the_other_engine_is_right_with_a_free_batch(tmp_path, parameters):
 
 
 LEARNED_OR_CHOSEN = [
-    {"use": "ptq", "weight_bits": 4, "bias_correction": True}, {"use": "ptq", "granularity": "per_tensor"},
+    {"use": "ptq", "weight_bits": 4, "rounding": "adaround"}, {"use": "ptq", "granularity": "per_tensor"},
     {"use": "qat", "weight_bits": 4, "learned_steps": True}, {"use": "adaptive", "limit": 0.2},
     {"use": "adaptive", "limit": 0.5},
 ]  # fmt: skip

@@ -180,7 +180,7 @@ def test_training_brings_the_answers_nearer(name, in_format, images, tmp_path):
 def test_a_killed_run_goes_on_and_ends_the_same(in_format, images, tmp_path, monkeypatch):
     def dies(*done):
         kept(*done)
-        if done[3] == 1:
+        if done[3]["epochs"] == 1:
             raise KeyboardInterrupt
 
     whole = applied(
@@ -192,7 +192,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(in_format, images, tmp_path, mon
         with pytest.raises(KeyboardInterrupt):
             applied("channel_prune", in_format("onnx"), tmp_path / "a", lessons(images), epochs=3, share=0.5)
     epochs = []
-    monkeypatch.setattr(learning, "_save", lambda *done: (epochs.append(done[3]), kept(*done)))
+    monkeypatch.setattr(learning, "_save", lambda *done: (epochs.append(done[3]["epochs"]), kept(*done)))
     again = applied("channel_prune", in_format("onnx"), tmp_path / "b", lessons(images), epochs=3, share=0.5)
     assert epochs == [2, 3]
     for one, two in zip(weights(whole), weights(again), strict=True):
