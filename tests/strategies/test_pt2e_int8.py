@@ -31,7 +31,8 @@ def test_a_batch_of_any_size_goes_through(quantized_package, images):
     session = BACKENDS["aot_inductor"]().load(quantized_package, Placement())
     whole = session.run({"images": images})[0]
     parts = [session.run({"images": images[row : row + 1]})[0] for row in range(3)]
-    np.testing.assert_array_equal(np.concatenate(parts), whole[:3])
+    # the float layer at the end may sum in another order: its last bit, where a processor has AMX
+    np.testing.assert_allclose(np.concatenate(parts), whole[:3], rtol=1e-5, atol=1e-7)
 
 
 def test_the_engine_computes_what_the_program_says(quantized_program, quantized_package, images):
