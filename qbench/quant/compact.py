@@ -12,20 +12,22 @@ from qbench.quant.qdq_graph import OnnxGraph
 from qbench.quant.qdq_model import restored
 
 
-def compact(model: Any, *, float_biases: bool = False) -> Any:
+def compact(model: Any, *, lean: bool = False) -> Any:
     """Return the model, changed in place: equal tensors once, biases without their zero points of zero.
 
-    float_biases: biases are stored as floats, without the scale that tells what their integers mean: four
-    bytes a channel in the place of eight. onnxruntime 1.31 and openvino 2026.4.1 round them as they load the
-    file, and answer the same to the bit; an engine that does not would compute such layers in float.
+    lean: biases are stored as floats, without the scale that tells what their integers mean, and what is
+    inside has short names. onnxruntime 1.31 and openvino 2026.4.1 round such biases as they load it, and they
+    answer the same to the bit; an engine that does not would compute these layers in float.
     """
     graph = OnnxGraph(model)
     for node in _bias_restorers(model, graph):
-        if float_biases:
+        if lean:
             _store(model, node, graph)
         elif len(node.input) > 2:
             del node.input[2:]
     _merge(model)
+    if lean:
+        _shorten(model)
     return model
 
 
@@ -78,3 +80,30 @@ def _merge(model: Any) -> None:
     used = {name for node in graph.nodes for name in node.input} | outputs
     for tensor in [tensor for tensor in model.graph.initializer if tensor.name not in used]:
         model.graph.initializer.remove(tensor)
+
+
+def _shorten(model: Any) -> None:
+    """Give everything inside a name of a few letters; inputs and outputs keep theirs.
+
+    A network with branches or loops keeps all: its bodies may take names from outside.
+    """
+    import numpy as np
+
+    if any(attribute.HasField("g") for node in model.graph.node for attribute in node.attribute):
+        return
+    kept = {value.name for value in (*model.graph.input, *model.graph.output)}
+    short: dict[str, str] = {}
+
+    def named(name: str) -> str:
+        if not name or name in kept:
+            return name
+        return short.setdefault(name, f"_{np.base_repr(len(short), 36).lower()}")
+
+    for node in model.graph.node:
+        node.name = node.doc_string = ""
+        for names in (node.input, node.output):
+            for place, name in enumerate(names):
+                names[place] = named(name)
+    for tensor in model.graph.initializer:
+        tensor.name = named(tensor.name)
+    del model.graph.value_info[:]

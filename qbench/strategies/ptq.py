@@ -50,7 +50,7 @@ class PostTraining(Strategy):
     keep_ends: the first and the last layer stay in 8 bits, as is usual below 8 (Esser et al. 2020,
     arXiv:1902.08153, section 4); of no effect at 8 and more.
     bias_correction: what rounding moves of a layer's mean output is added to its bias.
-    float_biases: biases as floats, which engines round as they load the file: a smaller file (compact.py).
+    lean: biases as floats, which engines round as they load the file, and short names: see compact.py.
     group_size: weights that share a scale, of granularity per_group.
     """
 
@@ -75,7 +75,7 @@ class PostTraining(Strategy):
     rounding: Literal["nearest", "adaround"] = "nearest"
     bias_correction: bool = False
     keep_ends: bool = False
-    float_biases: bool = False
+    lean: bool = False
 
     def __post_init__(self) -> None:
         """Check the parameters."""
@@ -140,7 +140,7 @@ class PostTraining(Strategy):
             product = self._opened(network, artifact, calibration).quantized(self._recipe())
         path = folder / "model.onnx"
         onnx.save(
-            compact(product.model, float_biases=self.float_biases) if self.deployed else product.simulated(),
+            compact(product.model, lean=self.lean) if self.deployed else product.simulated(),
             path,
         )
         state = self.state(artifact.state)

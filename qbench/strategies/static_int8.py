@@ -50,7 +50,7 @@ class StaticInt8(Strategy):
     graph, where other grids simply end at zero, and half of the codes after it are unused.
     reduce_range: weights in 7 bits, so that no kernel without VNNI saturates.
     percentile: share of the values, in percent, that the observer of that name keeps unclipped.
-    float_biases: biases as floats, which engines round as they load the file: a smaller file (compact.py).
+    lean: biases as floats, which engines round as they load the file, and short names: see compact.py.
     """
 
     about: ClassVar[str] = "int8 weights and activations, scales from calibration data"
@@ -66,7 +66,7 @@ class StaticInt8(Strategy):
     activation_bits: Literal[8, 16] = 8
     scheme: Literal["u8s8", "s8s8"] = "u8s8"
     symmetric: bool = False
-    float_biases: bool = False
+    lean: bool = False
 
     def __post_init__(self) -> None:
         """Check the parameters."""
@@ -120,7 +120,7 @@ class StaticInt8(Strategy):
             finite_or_raise(calibration.inputs, "static_int8")
             shaped_or_raise(calibration.inputs, artifact.inputs, "static_int8")
             ranges = self._ranges(runner(network, self._layout().rounded(network)), calibration)
-            model = compact(self._layout().written(network, ranges), float_biases=self.float_biases)
+            model = compact(self._layout().written(network, ranges), lean=self.lean)
             onnx.save(model, path)
         notes = (*artifact.notes, *self._saturation(path, calibration))
         return replace(artifact, path=path, state=self.state(artifact.state), notes=notes)

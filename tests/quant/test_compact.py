@@ -32,16 +32,16 @@ def biases(model):
     return [tensor for tensor in model.graph.initializer if tensor.data_type == TensorProto.INT32]
 
 
-@pytest.mark.parametrize("float_biases", [False, True])
-def test_a_smaller_file_answers_the_same_to_the_bit(qdq, images, float_biases):
-    small = compact(copied(qdq), float_biases=float_biases)
+@pytest.mark.parametrize("lean", [False, True])
+def test_a_smaller_file_answers_the_same_to_the_bit(qdq, images, lean):
+    small = compact(copied(qdq), lean=lean)
     onnx.checker.check_model(small, full_check=True)
     assert small.ByteSize() < qdq.ByteSize()
     np.testing.assert_array_equal(answers(small, images), answers(qdq, images))
 
 
-def test_float_biases_take_fewer_bytes_and_no_integers(qdq):
-    plain, small = compact(copied(qdq)), compact(copied(qdq), float_biases=True)
+def test_lean_take_fewer_bytes_and_no_integers(qdq):
+    plain, small = compact(copied(qdq)), compact(copied(qdq), lean=True)
     assert biases(plain)
     assert not biases(small)
     assert small.ByteSize() < plain.ByteSize()
@@ -74,15 +74,15 @@ def test_types_that_share_their_bytes_are_not_equal():
     assert len(compact(onnx.helper.make_model(graph)).graph.initializer) == 3
 
 
-@pytest.mark.parametrize("float_biases", [False, True])
-def test_a_zero_point_of_a_bias_stays_where_it_is_not_zero(qdq, float_biases):
+@pytest.mark.parametrize("lean", [False, True])
+def test_a_zero_point_of_a_bias_stays_where_it_is_not_zero(qdq, lean):
     other = copied(qdq)
     names = {tensor.name for tensor in biases(other)}
     restorer = next(node for node in other.graph.node if node.input[0] in names)
     zero = next(tensor for tensor in other.graph.initializer if tensor.name == restorer.input[2])
     odd = np.arange(np.prod(zero.dims), dtype="i4")
     zero.CopyFrom(numpy_helper.from_array(odd, zero.name))
-    small = compact(other, float_biases=float_biases)
+    small = compact(other, lean=lean)
     (kept,) = [node for node in small.graph.node if node.output == restorer.output]
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in small.graph.initializer}
     np.testing.assert_array_equal(stored[kept.input[2]], odd)
