@@ -144,7 +144,10 @@ def main() -> None:
     python = environment(asked.environment)
     both = {"qbench": sys.executable, "neural-compressor": python}
     found = {name: json.loads(asked_of(one, VERSIONS)) for name, one in both.items()}
-    kept = vars(asked) | {"command": sys.argv, "versions": found, "processor": machine().processor}
+    kept = {
+        name: vars(asked)[name] for name in ("models", "rounds", "threads")
+    }  # and no folder of this machine
+    kept |= {"versions": found, "processor": machine().processor}
     kept["networks"] = networks = []
     for model in asked.models:
         with tempfile.TemporaryDirectory() as folder, quietly():
