@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from qbench.cases import BUILD, SEED, ArtifactSpec, Case, Choice, DataSpec, Scenario
+from qbench.cases import SEED, ArtifactSpec, Case, Choice, DataSpec, Scenario
 from qbench.records import Evidence, Verdict, Withheld
 from qbench.report.compare import Judgement
 from qbench.report.figures import Figure, Value, typical_latency
@@ -126,8 +126,7 @@ class Cell:
     @property
     def variant_of(self) -> str | None:
         """Return the technique that this is a further seed or a further build of, or None."""
-        base, found, _ = self.technique.partition(BUILD)
-        return base if found else self.seed_of
+        return self.case.variant_of if self.case else None
 
     @property
     def seed_of(self) -> str | None:

@@ -19,7 +19,15 @@ from qbench.quant.ptq import Ptq
 from qbench.quant.ranges import finite_or_raise, shaped_or_raise
 from qbench.quant.recipe import FLOAT, Product, Recipe
 from qbench.quant.sensitivity import alone, layers_of, outputs_of
-from qbench.strategies.base import STRATEGIES, Calibration, Route, Selection, Strategy, takes_fp32
+from qbench.strategies.base import (
+    STRATEGIES,
+    Calibration,
+    Route,
+    Selection,
+    Strategy,
+    selection_or_raise,
+    takes_fp32,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -171,12 +179,8 @@ class _Chooser:
 
     def searched(self) -> tuple[dict[str, int], Product]:
         """Return the fewest bytes that lose no more than is allowed, on the selection split."""
-        selection, cost = self.calibration.selection, self._bytes()
-        if selection is None:
-            raise DoesNotFit(
-                "adaptive searches by accuracy on selection examples, and there are none",
-                fix='write budget = "bytes"',
-            )
+        cost = self._bytes()
+        selection = selection_or_raise(self.calibration, "adaptive", 'write budget = "bytes"')
         batches = list(_batches(selection, self.calibration.fixed_batch))
         answers = outputs_of(self.ptq.network, batches)
         if not selection.right and answers.shape[-1] < 2:

@@ -79,6 +79,29 @@ class Calibration:
             yield {name: array[start : start + batch] for name, array in self.inputs.items()}
 
 
+def selection_or_raise(calibration: Calibration, technique: str, instead: str) -> Selection:
+    """Return the examples to choose by, at least one and all finite; `instead` names what needs none.
+
+    Raises:
+        DoesNotFit: there is none, or one holds NaN or infinity.
+    """
+    import numpy as np
+
+    selection = calibration.selection
+    if selection is None or not selection.inputs or not len(next(iter(selection.inputs.values()))):
+        raise DoesNotFit(
+            f"{technique} chooses by selection examples, and there are none",
+            fix=f"choose a task with a selection split, or {instead}",
+        )
+    for name, array in selection.inputs.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise DoesNotFit(
+                f"{technique} cannot judge a network on selection input {name!r}: it holds NaN or infinity",
+                fix="repair those examples or take them out of the selection split",
+            )
+    return selection
+
+
 def takes_fp32(technique: str, before: State) -> None:
     """Refuse a network that is not in 32-bit float any more; for a strategy's `state`.
 

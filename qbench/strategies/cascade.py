@@ -16,7 +16,15 @@ from qbench.quant.qdq_layout import runner
 from qbench.quant.qdq_model import INT4_OPSET
 from qbench.quant.ranges import finite_or_raise, shaped_or_raise
 from qbench.quant.recipe import Recipe
-from qbench.strategies.base import STRATEGIES, Calibration, Route, Selection, Strategy, takes_fp32
+from qbench.strategies.base import (
+    STRATEGIES,
+    Calibration,
+    Route,
+    Selection,
+    Strategy,
+    selection_or_raise,
+    takes_fp32,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -135,7 +143,7 @@ class Cascade(Strategy):
     def _chosen(self, calibration: Calibration) -> Selection:
         """Return the examples to fit on; where nothing is fitted, those to tell the threshold on."""
         if self.wants_selection():
-            return _chosen(calibration)
+            return selection_or_raise(calibration, NAME, "use ptq, which needs none")
         return Selection(calibration.data_id, calibration.inputs)
 
     def _fitted(self, low: Any, high: Any, network: Any, chosen: Selection) -> tuple[float, str, np.ndarray]:
@@ -175,24 +183,6 @@ def _one_at_a_time(artifact: Artifact, network: Any) -> None:
             f"this one gives {', '.join(value.name for value in network.graph.output)}",
             fix="export it with its class scores alone",
         )
-
-
-def _chosen(calibration: Calibration) -> Selection:
-    import numpy as np
-
-    selection = calibration.selection
-    if selection is None or not selection.inputs or not len(next(iter(selection.inputs.values()))):
-        raise DoesNotFit(
-            f"{NAME} fits its threshold on selection examples, and there are none",
-            fix="choose a task with a selection split, or use ptq, which needs none",
-        )
-    for name, array in selection.inputs.items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise DoesNotFit(
-                f"{NAME} cannot judge a network on selection input {name!r}: it holds NaN or infinity",
-                fix="repair those examples or take them out of the selection split",
-            )
-    return selection
 
 
 def _classes(network: Any, chosen: Selection) -> int:

@@ -15,7 +15,15 @@ from qbench.quant.qdq_graph import Weight, onnx_weights
 from qbench.quant.qdq_layout import runner
 from qbench.quant.ranges import finite_or_raise, shaped_or_raise
 from qbench.quant.silent_nncf import silent_nncf
-from qbench.strategies.base import STRATEGIES, Calibration, Route, Selection, Strategy, takes_fp32
+from qbench.strategies.base import (
+    STRATEGIES,
+    Calibration,
+    Route,
+    Selection,
+    Strategy,
+    selection_or_raise,
+    takes_fp32,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -164,18 +172,7 @@ class Chooser:
         """
         import numpy as np
 
-        selection = calibration.selection
-        if selection is None or not selection.inputs or not len(next(iter(selection.inputs.values()))):
-            raise DoesNotFit(
-                f"{NAME} judges networks on selection examples, and there are none",
-                fix="choose a task with a selection split, or use nncf_int8, which needs none",
-            )
-        for name, array in selection.inputs.items():
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                raise DoesNotFit(
-                    f"{NAME} cannot judge a network on selection input {name!r}: it holds NaN or infinity",
-                    fix="repair those examples or take them out of the selection split",
-                )
+        selection = selection_or_raise(calibration, NAME, "use nncf_int8, which needs none")
         size = calibration.fixed_batch or BATCH
         chooser = cls(selection, run_of, size, np.zeros(0))
         return replace(chooser, float_outputs=chooser.answers(run_of(model), range(chooser.count)))

@@ -17,6 +17,7 @@ from qbench.quant.ptq import Ptq
 from qbench.quant.qat import trained
 from qbench.quant.ranges import finite_or_raise, shaped_or_raise
 from qbench.quant.recipe import STORED, Recipe
+from qbench.quant.refine import check_schedule
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, takes_fp32
 
 if TYPE_CHECKING:
@@ -75,17 +76,7 @@ class QuantizationAwareTraining(Strategy):
             if value not in known:
                 words = " or ".join(repr(word).replace("'", '"') for word in known)
                 raise BadParameter(f"qat has no {name} {value!r}", fix=f"write {name} = {words}")
-        for name, least in (("epochs", 1), ("batch", 1), ("seed", 0), ("minutes", 0)):
-            if getattr(self, name) < least:
-                raise BadParameter(
-                    f"qat: {name} = {getattr(self, name)} is below {least}",
-                    fix="write epochs = 2, batch = 64, seed = 0",
-                )
-        if not 0 < self.learning_rate <= 1:
-            raise BadParameter(
-                f"qat: learning_rate = {self.learning_rate:g} is not above 0 and at most 1",
-                fix="write learning_rate = 0.0005",
-            )
+        check_schedule("qat", self._schedule(None), least=1)
 
     @property
     def deployed(self) -> bool:

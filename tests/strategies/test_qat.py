@@ -40,7 +40,7 @@ def answers(artifact, images):
     ({"weight_bits": 6}, r"qat has no weight_bits 6\n  fix: write weight_bits = 8 or 4 or 3 or 2"),
     ({"activation_bits": 16}, r"no activation_bits 16\n  fix: write activation_bits = 8 or 4"),
     ({"gradients": "int4"}, r"no gradients 'int4'\n  fix: write gradients = \"float\" or \"int8\""),
-    ({"epochs": 0}, r"epochs = 0 is below 1\n  fix: write epochs = 2"),
+    ({"epochs": 0}, r"epochs = 0 is below 1\n  fix: write epochs = 1"),
     ({"batch": 0}, "batch = 0 is below 1"), ({"seed": -1}, "seed = -1 is below 0"),
     ({"minutes": -1.0}, "minutes = -1.0 is below 0"),
     ({"learning_rate": 0.0}, r"learning_rate = 0 is not above 0 and at most 1\n  fix: write learning_rate"),

@@ -28,3 +28,14 @@ def test_a_file_of_integers_has_both():
     whole, packed = (find(found, name).samples for name in SIZES)
     assert 0 < packed[0] < whole[0]
     assert not {one.metric for one in found.withheld} & set(SIZES)
+
+
+def test_a_simulated_file_covers_nothing_and_says_so_instead_of_zero():
+    names = {"covered_weights", "covered_float", "covered_macs"}
+    found = prepared((*INT8, Choice("simulate")))
+    assert not {one.metric for one in found.measurements} & names
+    reasons = {one.metric: one.reason for one in found.withheld if one.metric in names}
+    assert set(reasons) == names
+    assert all("simulated" in reason for reason in reasons.values())
+    assert find(found, "model_macs").samples[0] > 0
+    assert {one.metric for one in prepared(INT8).measurements} >= names
