@@ -32,7 +32,7 @@ from qbench.run.plan import Selection, make_plan
 from qbench.run.protocol import StepRequest, Timing
 from qbench.run.targets import reach
 from qbench.stats import interval_of
-from qbench.suite import load_suite
+from qbench.suite_file import load_suite
 
 WINDOW_S = 3.0
 BARE = """

@@ -82,7 +82,7 @@ def show_list(what: str, told: Console) -> None:
 
 
 def _suites() -> Table:
-    from qbench.suite import load_suite
+    from qbench.suite_file import load_suite
     from qbench.toml_file import names_of
 
     table = _table("name", "what it asks", "file")

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "qbench").rglob("*.py"))
 
 WORDS = {
-    "__version__", "errors", "units", "registry", "cases", "records", "metrics", "codec", "wire", "suite", "toml_file", "hardware", "machine",  # noqa: E501
+    "__version__", "errors", "units", "registry", "cases", "records", "metrics", "codec", "wire", "suite", "suite_file", "sweep", "toml_file", "hardware", "machine",  # noqa: E501
     "profile", "folders", "store", "stats",
 }  # fmt: skip
 NUMERICS = WORDS | {"formats", "quant"}

@@ -5,7 +5,8 @@ import pytest
 from qbench.cases import SIMULATED, Choice
 from qbench.errors import BadSuite, UnknownName
 from qbench.hardware import load_profiles
-from qbench.suite import expanded, load_suite
+from qbench.suite_file import load_suite
+from qbench.sweep import expanded
 from qbench.toml_file import names_of
 
 GOOD = """

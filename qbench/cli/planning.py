@@ -85,7 +85,7 @@ def plan_of(suite: str | Suite, hw: str, profile: str, selection: Selection, rou
     from qbench.profile import profile_named
     from qbench.run.plan import check_names, make_plan
     from qbench.run.targets import reach
-    from qbench.suite import load_suite
+    from qbench.suite_file import load_suite
 
     loaded = load_suite(suite) if isinstance(suite, str) else suite
     check_names(loaded)  # before anything is asked of an engine

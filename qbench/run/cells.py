@@ -30,7 +30,8 @@ from qbench.profile import Profile
 from qbench.run.choose import model_of, strategy_of, task_of
 from qbench.run.targets import Target
 from qbench.run.way import Goal, find_way, version_or_none
-from qbench.suite import CAPS, Suite, SuiteModel, SuiteScenario, Technique, choice_of
+from qbench.suite import CAPS, Suite, SuiteModel, SuiteScenario, Technique
+from qbench.sweep import choice_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from qbench.errors import BadFile
 from qbench.models.file import SUFFIX, OnnxFile
-from qbench.suite import Suite, SuiteModel, load_suite
+from qbench.suite import Suite, SuiteModel
+from qbench.suite_file import load_suite
 
 
 def own_suite(model: str, inputs: Path) -> Suite:

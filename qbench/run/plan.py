@@ -16,7 +16,8 @@ from qbench.run.choose import at, model_of, strategy_of, task_of
 from qbench.run.estimate import energy_s, estimate_s, explain_s
 from qbench.run.targets import Missing, Reached, Target
 from qbench.strategies.base import STRATEGIES
-from qbench.suite import Suite, SuiteExpectation, Technique, choice_of, expanded
+from qbench.suite import Suite, SuiteExpectation, Technique
+from qbench.sweep import choice_of, expanded
 
 TIMED = ("single", "saturated")
 

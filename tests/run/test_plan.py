@@ -9,7 +9,7 @@ from qbench.hardware import load_profiles
 from qbench.profile import PROFILES, profile_named
 from qbench.run.plan import Selection, make_plan
 from qbench.run.targets import reach
-from qbench.suite import load_suite
+from qbench.suite_file import load_suite
 
 INT8 = {"int8": '[{ use = "fake_int8" }]', "half": '[{ use = "fake_int8", speedup = 0.5 }]'}
 

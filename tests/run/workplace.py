@@ -14,7 +14,7 @@ from qbench.run.protocol import Limits
 from qbench.run.session import execute
 from qbench.run.targets import reach
 from qbench.store import read_runs, results_files
-from qbench.suite import load_suite
+from qbench.suite_file import load_suite
 
 CHECKOUT = Path(__file__).parents[2]
 FAULTY = CHECKOUT / "tests" / "plugins" / "faulty"
