@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from qbench.backends.base import BACKENDS
-from qbench.cases import ArtifactSpec, Case, DataSpec, Explained, Step, key
+from qbench.cases import ArtifactSpec, Case, DataSpec, Explained, Step
 from qbench.folders import without_folders
 from qbench.formats import cache
-from qbench.records import Evidence, Failed, Measured, Outcome, Record, Skipped, find
+from qbench.records import Evidence, Failed, Measured, Outcome, Record, Skipped
 from qbench.run import agenda
+from qbench.run.briefing import Briefing, fact
 from qbench.run.host import now_utc
 from qbench.run.launch import Workers, ask_counting, ask_fresh
 from qbench.run.plan import Plan
-from qbench.run.protocol import Baseline, Limits, Reply, StepRequest, Timing
+from qbench.run.protocol import Limits, Reply, StepRequest
 from qbench.run.steps.score import logits_file
 from qbench.run.way import makers
 from qbench.store import Store
@@ -79,7 +80,7 @@ class Executor:
         self._workers, self._watcher, self._limits = workers, watcher, limits
         self._order = random.Random(seed)
         self._outcomes: dict[str, Outcome] = {}
-        self._metered = frozenset(plan.metered)
+        self._briefing = Briefing(plan, limits, session, self._outcomes)
         self._makers = makers(case.deployment.artifact for case in plan.cells)
         self.tally = Tally()
 
@@ -130,7 +131,7 @@ class Executor:
             return
         self._watcher.started(step)
         started, start = now_utc(), time.perf_counter()
-        reply = self._ask(step, self._request(step))
+        reply = self._ask(step, self._briefing.request(step))
         assert isinstance(reply.result, (Measured, Failed))
         outcome = self._with_expectation(step, reply.result)
         if isinstance(outcome, Failed):
@@ -161,7 +162,7 @@ class Executor:
         self._judge(record.step, record.outcome)
 
     def _judge(self, step: Step, outcome: Outcome) -> None:
-        if _collapsed(outcome) and not _fact(outcome, EXPECTED):
+        if _collapsed(outcome) and not fact(outcome, EXPECTED):
             self.tally.collapsed.append(step)
 
     def _with_expectation(self, step: Step, outcome: Measured | Failed) -> Measured | Failed:
@@ -183,11 +184,11 @@ class Executor:
         if not isinstance(outcome, Measured):
             return False
         if isinstance(step.subject, DataSpec):
-            return (folder_of(_fact(outcome, "data id")) / "examples.json").is_file()
+            return (folder_of(fact(outcome, "data id")) / "examples.json").is_file()
         if isinstance(step.subject, ArtifactSpec):
             return cache.holds(step.subject)
         if step.kind == "score" and isinstance(step.subject, Case) and step.subject.role == "fp32":
-            return logits_file(step.subject.deployment, _fact(outcome, "data id")).is_file()
+            return logits_file(step.subject.deployment, fact(outcome, "data id")).is_file()
         return True
 
     def _pointless(self, step: Step) -> bool:
@@ -218,60 +219,6 @@ class Executor:
     def _ok(self, step: Step) -> bool:
         return isinstance(self._outcomes.get(step.key), Measured)
 
-    # --- what a step is told -----------------------------------------------------------------------
-
-    def _request(self, step: Step) -> StepRequest:
-        profile = self._plan.profile
-        return StepRequest(
-            step,
-            self._data_ids(step),
-            self._baseline(step.subject) if step.kind == "score" and isinstance(step.subject, Case) else None,
-            Timing(profile.window_s, profile.warmup_cap_s),
-            self._limits,
-            self._session,
-            metered=step.subject in self._metered,
-            twin=self._twin(step.subject) if step.kind == "score" and isinstance(step.subject, Case) else "",
-        )
-
-    def _data_ids(self, step: Step) -> tuple[tuple[str, str], ...]:
-        subject = step.subject
-        if isinstance(subject, Case):
-            wanted: list[DataSpec] = [subject.evaluation]
-        elif isinstance(subject, ArtifactSpec):
-            wanted = [spec for hop in subject.way for spec in hop.data]
-        elif isinstance(subject, Explained):
-            wanted = [subject.selection, *(spec for hop in subject.artifact.way for spec in hop.data)]
-        else:
-            wanted = []
-        return tuple((key(spec), _fact(self._outcomes[Step("data", spec).key], "data id")) for spec in wanted)
-
-    def _baseline(self, case: Case) -> Baseline | None:
-        """Return what the float form of the same model said on the same engine, device and examples."""
-        if case.role == "fp32":
-            return None
-        for other in self._plan.cells:
-            scored = self._outcomes.get(Step("score", other).key)
-            if _same_place(case, other) and other.role == "fp32" and isinstance(scored, Measured):
-                correct = find(scored, "correct")
-                accuracy = sum(correct.samples) / len(correct.samples) if correct else None
-                return Baseline(str(logits_file(other.deployment, _fact(scored, "data id"))), accuracy)
-        return None
-
-    def _twin(self, case: Case) -> str:
-        """Return where the answers of the same file on this host's own processor, all of it, are; "": none.
-
-        They hold the same examples first: an emulated device takes fewer of the same split, from its start.
-        """
-        unlike = case.deployment.reached == "emulated" or case.deployment.isa
-        for other in self._plan.cells if unlike else ():
-            own, there = case.deployment, other.deployment
-            same = (own.artifact, own.backend, "") == (there.artifact, there.backend, there.isa)
-            examples = replace(other.evaluation, count=case.evaluation.count) == case.evaluation
-            scored = self._outcomes.get(Step("score", other).key)
-            if same and examples and there.reached == "native" and isinstance(scored, Measured):
-                return str(logits_file(there, _fact(scored, "data id")))
-        return ""
-
     def _preload(self, step: Step) -> tuple[str, ...]:
         if isinstance(step.subject, Case):
             return (step.subject.deployment.backend,)
@@ -292,15 +239,5 @@ def _cap(step: Step) -> Mapping[str, str]:
     return BACKENDS[step.subject.deployment.backend].caps[isa] if isa else {}  # type: ignore[union-attr]
 
 
-def _same_place(case: Case, other: Case) -> bool:
-    """Tell whether the two differ in nothing but the file."""
-    return case.evaluation == other.evaluation and case.deployment.differs_in_file_only(other.deployment)
-
-
 def _collapsed(outcome: Outcome) -> bool:
     return isinstance(outcome, Measured) and any(verdict.kind == "collapsed" for verdict in outcome.verdicts)
-
-
-def _fact(outcome: Outcome, what: str) -> str:
-    found: Iterator[str] = (e.found for e in getattr(outcome, "evidence", ()) if e.what == what)
-    return next(found, "")
