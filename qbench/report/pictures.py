@@ -1,4 +1,4 @@
-"""Which pictures a run has: per place accuracy against speed, per site against size, and its speed-ups."""
+"""Which pictures a run has: per place accuracy against speed, per site against size and bits, speed-ups."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from qbench.report.bits_plot import accuracy_by_bits
 from qbench.report.cell import Cell, Group
 from qbench.report.drawing import Look
 from qbench.report.figures import FIGURES, Absent, Figure, Value, typical_latency
@@ -14,6 +15,7 @@ from qbench.report.plots import Dot, Scale, scatter
 from qbench.report.recommend import absent_place
 from qbench.report.speed_plot import Row, Tone, speed_dots
 from qbench.report.svg import inline, standalone
+from qbench.report.sweeps import families
 from qbench.report.tables import speed_tone
 from qbench.report.writers import plain
 from qbench.units import text
@@ -88,7 +90,7 @@ def _of_site(cells: Sequence[Cell], look: Look, taken: set[str]) -> list[Picture
     where = plain(f"{cells[0].model} on {cells[0].group.site if cells[0].group else cells[0].device}")
     files = sorted(once.values(), key=lambda cell: cell.number)
     if not any(place.emulated for place in places):  # the same files, and few examples
-        found.append(_against("file_size", files, where, look, taken))
+        found += [_against("file_size", files, where, look, taken), _by_bits(files, where, taken)]
     found.append(_speedups(places, where, look, taken))
     return [picture for picture in found if picture is not None]
 
@@ -125,6 +127,25 @@ def _against(name: str, cells: Sequence[Cell], where: str, look: Look, taken: se
     told = f"{title}, {about}. On the front: {front}. {near} more cannot be told from it."
     drawing = scatter(title, about, dots, Scale(words, first.unit, more), Scale("accuracy", "share"), look)
     return _picture(_slug(f"{where} {name}", taken), title, where, told, drawing)
+
+
+def _by_bits(cells: Sequence[Cell], where: str, taken: set[str]) -> Picture | None:
+    """Return accuracy by the weights' bits; None where no technique has several widths."""
+    swept = families(cells)
+    if not swept:
+        return None
+    floats = [accuracy_span(cell) for cell in cells if cell.role == "fp32"]
+    fp32 = next((span.value for span in floats if span), None)
+    title = "Accuracy by the bits of a weight"
+    about = f"{where} ({cells[0].profile} profile)"
+    ends = ", ".join(
+        f"{one.name} {text(one.widths[0][1].value, 'share')} at {one.widths[0][0]} bits" for one in swept
+    )
+    level = "" if fp32 is None else f" fp32: {text(fp32, 'share')}."
+    told = f"{title}, {about}. The fewest of each: {ends}.{level}"
+    return _picture(
+        _slug(f"{where} bits", taken), title, where, told, accuracy_by_bits(title, about, swept, fp32)
+    )
 
 
 def _speedups(places: dict[Group, list[Cell]], where: str, look: Look, taken: set[str]) -> Picture | None:

@@ -67,9 +67,10 @@ def case(
     hardware: str = "",
     reached: str = "native",
     seed: int = 0,
+    chain: tuple[Choice, ...] = (),
 ) -> Case:
     """Return a case on the example's model and data; `seed` draws its calibration examples."""
-    chain = () if role == "fp32" else (Choice(technique.partition(",")[0].replace(" ", "_")),)
+    chain = chain or (() if role == "fp32" else (Choice(technique.partition(",")[0].replace(" ", "_")),))
     final = state or {"fp32": Float("fp32"), "float": Float("bf16")}.get(role, Quantized(INT8))
     calibration = replace(CALIBRATION, seed=seed) if role == "technique" else None
     way = (
