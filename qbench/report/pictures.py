@@ -138,6 +138,8 @@ def _by_bits(cells: Sequence[Cell], where: str, taken: set[str]) -> Picture | No
     fp32 = next((span.value for span in floats if span), None)
     title = "Accuracy by the bits of a weight"
     about = f"{where} ({cells[0].profile} profile)"
+    if any(span.low < span.high for one in swept for _, span in one.widths):
+        about += ", median and range over calibration seeds"
     ends = ", ".join(
         f"{one.name} {text(one.widths[0][1].value, 'share')} at {one.widths[0][0]} bits" for one in swept
     )

@@ -59,6 +59,9 @@ def test_seeds_give_the_median_and_the_range(tmp_path):
     (family,) = families(cells)
     assert dict(family.widths)[4] == Span(0.86, 0.84, 0.88)
     assert dict(family.widths)[3] == Span(0.7, 0.7, 0.7)
+    (site,) = pictures(cells)
+    drawn = next(picture for picture in site.pictures if picture.slug.endswith("-bits"))
+    assert "median and range over calibration seeds" in drawn.told
 
 
 def test_the_picture_puts_on_the_floor_what_fell_and_writes_its_value(tmp_path):
