@@ -106,12 +106,13 @@ def takes_fp32(technique: str, before: State) -> None:
     """Refuse a network that is not in 32-bit float any more; for a strategy's `state`.
 
     Raises:
-        DoesNotFit: it is in another state; the fix puts the technique first.
+        DoesNotFit: it is in another state; the fix puts the technique first. Planning, which knows the whole
+            chain, writes it out in the order that works.
     """
     if before != Float("fp32"):
         raise DoesNotFit(
             f"{technique} takes a 32-bit float network, and this one is {before.kind} already",
-            fix=f'put it first: chain = [{{ use = "{technique}" }}]',
+            fix=f"put it first: {technique} before the link that left 32-bit float",
         )
 
 
