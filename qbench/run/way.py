@@ -114,7 +114,7 @@ def _next(
             except DoesNotFit as error:
                 refusals.append(error)
                 continue
-            source = digest_of(Path(inspect.getfile(type(strategy))), route.provider)
+            source = digest_of(Path(inspect.getfile(type(strategy))), route.provider, strategy.bakes())
             hop = Hop(
                 "technique",
                 link,
@@ -156,7 +156,7 @@ def _provider(takes: str, hop: Hop) -> str:
 def digest_of(path: Path, provider: str, baked: str = "") -> str:
     """Digest the code of a hop, of what it shares in `quant`, and the versions of the libraries it calls.
 
-    `baked` is what else the product holds: the processor and the compiler that it was made for.
+    `baked` is what else the product holds: the processor and the compiler that it was made for or timed by.
     """
     digest = hashlib.sha256(path.read_bytes())
     for shared in [

@@ -143,6 +143,14 @@ class Strategy(abc.ABC):
         """Tell whether `apply` chooses by selection examples, with the parameters as they are."""
         return self.needs_selection
 
+    def bakes(self) -> str:
+        """Name what the product holds of this machine, with the parameters as they are; "": nothing.
+
+        Of a technique that chooses by what it times here: the processor. It enters the artifact's key,
+        and such a technique is not for a device that is emulated.
+        """
+        return ""
+
     def explain(self, artifact: Artifact, calibration: Calibration) -> list[LayerLoss]:
         """Return what the rounding of each layer costs; for a strategy that `explains`.
 

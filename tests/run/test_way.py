@@ -1,5 +1,6 @@
 """The way from a model to a file that an engine runs: the shortest, or an error that names the obstacle."""
 
+import inspect
 import platform
 import tomllib
 from pathlib import Path
@@ -10,9 +11,12 @@ from qbench.backends.base import BACKENDS
 from qbench.cases import ArtifactSpec, Choice, DataSpec, Float, Hop
 from qbench.errors import BadParameter, DoesNotFit, UnknownName
 from qbench.formats.edges import EDGES, Edge
+from qbench.machine import Machine
 from qbench.run import way
 from qbench.run.choose import at, strategy_of, task_of
 from qbench.run.way import Goal, digest_of, find_way, makers
+from qbench.strategies import adaptive
+from qbench.strategies.base import STRATEGIES
 from qbench.sweep import choice_of
 
 TORCH = Hop("source", Choice("net"), "torch", Float(), "s")
@@ -259,3 +263,35 @@ def test_a_technique_names_the_splits_that_it_needs(technique, splits):
     assert [hop.calibration, hop.training, hop.selection] == [
         examples(split) if split in splits else None for split in ("calibration", "train", "selection")
     ]
+
+
+def sources(*chain):
+    """Return the digests of a chain's links, by which their products are kept."""
+    hops = find_way(TORCH, chain, ONNX, lambda split: CALIBRATION)
+    return [hop.source for hop in hops if hop.kind == "technique"]
+
+
+def test_only_what_is_chosen_by_a_processors_times_is_kept_for_that_processor(monkeypatch):
+    choices = {
+        "latency": Choice("adaptive", (("budget", "latency"),)),
+        "bytes": Choice("adaptive"),
+        "accuracy": Choice("adaptive", (("budget", "accuracy"),)),
+        "int8": Choice("static_int8"),
+    }
+    kept = {name: set() for name in choices}
+    for features in ({"avx2"}, {"avx2", "avx512_vnni"}):
+        here = Machine("x86_64", "Linux", frozenset(features), processor="a processor")
+        monkeypatch.setattr(adaptive, "machine", lambda here=here: here)
+        for name, choice in choices.items():
+            kept[name].update(sources(choice))
+    assert {name: len(found) for name, found in kept.items()} == {
+        "latency": 2, "bytes": 1, "accuracy": 1, "int8": 1,
+    }  # fmt: skip
+
+
+def test_of_what_holds_nothing_of_the_machine_code_and_versions_alone_are_the_key():
+    leaf = Path(inspect.getfile(STRATEGIES["static_int8"]))
+    (route,) = STRATEGIES["static_int8"].routes
+    assert sources(Choice("static_int8")) == [digest_of(leaf, route.provider)]
+    timed = [name for name in STRATEGIES if strategy_of(Choice(name)).bakes()]
+    assert timed == []  # as they are by default
