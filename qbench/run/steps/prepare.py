@@ -172,7 +172,7 @@ def _hop(hop: Hop, artifact: Artifact | None, folder: Path, data_ids: dict[str, 
                 f"{hop.use} announced the state {hop.state} and gave {after.state}",
                 fix="make the strategy's state() and apply() agree",
             )
-    wall = time.perf_counter() - start
+    wall = time.perf_counter() - start + after.earlier_s
     peak = (peak_bytes() or 0) if counted else 0
     if artifact is None:  # after the clock stopped: the answers are our check, not a cost of the file
         if after.module is not None:
@@ -180,7 +180,7 @@ def _hop(hop: Hop, artifact: Artifact | None, folder: Path, data_ids: dict[str, 
         elif after.format == "onnx":
             keep_reference_of_file(after, folder)
     note = LineageStep(str(hop), hop.kind, wall, peak, _versions(provider))
-    return replace(after, lineage=(*(artifact.lineage if artifact else ()), note))
+    return replace(after, earlier_s=0.0, lineage=(*(artifact.lineage if artifact else ()), note))
 
 
 def _source(hop: Hop, folder: Path) -> Artifact:
