@@ -41,7 +41,7 @@ class Withheld:
 class Verdict:
     """A judgement on a measured cell: what is wrong with it and what to do next."""
 
-    kind: Literal["collapsed", "unstable", "not_steady", "saturates"]
+    kind: Literal["collapsed", "unstable", "not_steady", "saturates", "caution"]
     text: str
 
 

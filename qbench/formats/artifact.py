@@ -84,6 +84,8 @@ class Artifact:
     lineage: tuple[LineageStep, ...] = ()
     notes: tuple[Note, ...] = ()  # a strategy adds its own to those it was given
     covered: Covered | None = None  # filled in when the file is saved
+    # what processes that were killed spent on the last hop, where this one went on; the lineage takes it over
+    earlier_s: float = 0.0
 
 
 def save(artifact: Artifact, folder: Path, spec: ArtifactSpec, session: str = "") -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
+from importlib.metadata import version
 from math import cos, isfinite, pi
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,8 +52,9 @@ class Learned:
     epochs: int  # done
     loss: float  # mean of the last epoch
     first_loss: float  # of the first step, before any weight has moved
-    wall_s: float
+    wall_s: float  # of all processes that this run went through
     out_of_time: bool
+    earlier_s: float = 0.0  # the part of it in processes that were killed, up to the last epoch they kept
 
     def __str__(self) -> str:
         """Write it as the record does."""
@@ -138,12 +140,20 @@ def _epochs(
         kept = {"epochs": done, "wall_s": time.perf_counter() - begun, "first_loss": first_loss, "loss": loss}
         _save(checkpoint, student, optimizer, kept)
     _sane(loss, first_loss, WORSE, "its last epoch", schedule)
-    return Learned(done, loss, first_loss, time.perf_counter() - begun, out_of_time)
+    return Learned(done, loss, first_loss, time.perf_counter() - begun, out_of_time, spent_s)
 
 
 def checkpoint_key(*parts: Any) -> str:
-    """Return a name for a run's checkpoint that changes with every one of these."""
-    return sha256(repr(parts).encode()).hexdigest()[:16]
+    """Return a name for a run's checkpoint that changes with every one of these, with code and libraries.
+
+    Half a run by one code and half by another would be kept as the product of the second.
+    """
+    digest = sha256(repr(parts).encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    for library in ("torch", "numpy"):  # numpy draws the order of the examples
+        digest.update(f"{library} {version(library)};".encode())
+    return digest.hexdigest()[:16]
 
 
 def distance(answers: Tensor, wanted: Tensor) -> Tensor:

@@ -77,7 +77,8 @@ def refined(
             if technique != "distill"
             else "take a task with training examples, or channel_prune with epochs = 0",
         )
-    source = sha256(teacher.SerializeToString(deterministic=True)).hexdigest()
+    # the student too: what cut it is the technique's own code
+    source = [sha256(one.SerializeToString(deterministic=True)).hexdigest() for one in (student, teacher)]
     learner, wanted = torch_network(student), torch_network(teacher)
     for parameter in wanted.parameters():
         parameter.requires_grad_(False)

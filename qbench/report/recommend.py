@@ -260,7 +260,7 @@ def _loss(ship: Cell) -> str:
         losses.append(f"accuracy unknown, no labels; {same}")
     else:
         losses.append("accuracy unknown, because nothing here can judge the answers")
-    losses += [found.text for found in ship.verdicts if found.kind == "saturates"]
+    losses += [found.text for found in ship.verdicts if found.kind in ("saturates", "caution")]
     for name, what in (("size_ratio", "file"), ("memory_ratio", "peak memory")):
         ratio = ship.figures[name]
         if isinstance(ratio, Figure) and ratio.value > 1:

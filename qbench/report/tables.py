@@ -253,7 +253,8 @@ def _cautions(cell: Cell, name: str) -> list[str]:
         found = [f"slower than the best float cell, {cell.best_float}"] if slower else []
         return [*found, f"unstable: {cell.unstable}"] if cell.unstable else found
     if name in ("accuracy", "agreement"):
-        return [f"saturates: {found.text}" for found in cell.verdicts if found.kind == "saturates"]
+        kinds = ("saturates", "caution")
+        return [f"{found.kind}: {found.text}" for found in cell.verdicts if found.kind in kinds]
     if name in ("latency", "throughput"):
         mean = cell.figures["latency_mean"]
         told = [f"the median: an input may need a second network, and the mean is {mean}"]

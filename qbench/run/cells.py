@@ -186,6 +186,7 @@ class Matrix:
         case = Case(
             self.suite.name, technique.name, technique.role, placed, evaluation, kind, technique.against
         )
+        reason = reason or _timed_elsewhere(technique, target)
         return case, (probe.absent or self._no_data.get(task) or reason or engine.refuses(spec.state, probe))
 
     def _threads(self, scenario: SuiteScenario | None, target: Target) -> int:
@@ -239,6 +240,18 @@ def _seeded(technique: Technique, seed: int) -> Technique:
     """Return a technique's variant with other calibration data; it is held against that of the same data."""
     against = f"{technique.against}{SEED}{seed}" if technique.against else ""
     return replace(technique, name=f"{technique.name}{SEED}{seed}", against=against)
+
+
+def _timed_elsewhere(technique: Technique, target: Target) -> str | None:
+    """Return why a technique that chooses by this processor's times is not for this device, or None."""
+    link = next((link for link in technique.chain if strategy_of(link).bakes()), None)
+    if link is None or target.reached != "emulated":
+        return None
+    return (
+        f"{link} chooses by times of the processor that prepares it, which say nothing of "
+        f"{target.hardware.name}: it is emulated here (fix: choose by what is no time, as "
+        'budget = "bytes" does, or prepare it on the device itself)'
+    )
 
 
 def _compiles(hop: Hop) -> bool:

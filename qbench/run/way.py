@@ -18,6 +18,7 @@ from qbench.errors import DoesNotFit
 from qbench.formats import artifact, edges, reference
 from qbench.formats.edges import EDGES
 from qbench.run.choose import strategy_of
+from qbench.run.no_way import no_way, refused
 
 LOADERS = {"torch": ("torch", "transformers")}  # what building a source model of this format imports
 
@@ -46,15 +47,24 @@ def find_way(
     """Return the shortest way on from the source; edges are inserted where formats do not meet.
 
     Raises:
-        DoesNotFit: there is no way, or two that are equally short; both are named.
+        DoesNotFit: there is no way, or two that are equally short; both are named. Where there is none, the
+            fix is the chain or the engine that would work.
     """
     refusals: list[DoesNotFit] = []
     found = _shortest(source, chain, goal, examples, refusals)
     if found:
         return found
+
+    def leads(engine: str, links: tuple[Choice, ...]) -> bool:
+        formats = goal.formats if engine == goal.engine else BACKENDS[engine].runs
+        try:
+            return bool(_shortest(source, links, Goal(engine, formats), examples, []))
+        except DoesNotFit:  # two ways
+            return False
+
     if refusals:
-        raise DoesNotFit(refusals[0].problem, fix=refusals[0].fix)
-    raise _no_way(source, chain, goal, examples)
+        raise refused(refusals[0], chain, goal.engine, leads)
+    raise no_way(source.gives, chain, goal.engine, goal.formats, leads)
 
 
 def _shortest(
@@ -104,7 +114,7 @@ def _next(
             except DoesNotFit as error:
                 refusals.append(error)
                 continue
-            source = digest_of(Path(inspect.getfile(type(strategy))), route.provider)
+            source = digest_of(Path(inspect.getfile(type(strategy))), route.provider, strategy.bakes())
             hop = Hop(
                 "technique",
                 link,
@@ -122,39 +132,6 @@ def _next(
             hop = Hop("edge", Choice(edge.name), edge.gives, place.state, source)
             found.append(_Place(place.done, edge.gives, place.state, (*place.way, hop)))
     return found
-
-
-def _no_way(
-    source: Hop, chain: tuple[Choice, ...], goal: Goal, examples: Callable[[Split], DataSpec]
-) -> DoesNotFit:
-    wanted = f"{' or '.join(sorted(goal.formats)) or 'any format'}, which {goal.engine or 'this engine'} runs"
-    links = " > ".join(f"{link.name} ({_told_routes(link)})" for link in chain)
-    through = f" through {links}" if chain else ""
-    engines = [name for name in BACKENDS if _leads_to(name, source, chain, examples)]
-    return DoesNotFit(
-        f"no way leads from {source.gives}{through} to {wanted}",
-        fix=f"choose {' or '.join(engines)}, which a way leads to"
-        if engines
-        else "choose other techniques: no way leads to any engine",
-    )
-
-
-def _leads_to(
-    engine: str, source: Hop, chain: tuple[Choice, ...], examples: Callable[[Split], DataSpec]
-) -> bool:
-    try:
-        return bool(_shortest(source, chain, Goal(engine, BACKENDS[engine].runs), examples, []))
-    except DoesNotFit:  # two ways
-        return False
-
-
-def _told_routes(link: Choice) -> str:
-    """Return a technique's routes in words, with the engines that a product is for."""
-    routes = (
-        f"{r.takes} to {r.gives}" + (f" for {' and '.join(r.engines)}" if r.engines else "")
-        for r in strategy_of(link).routes
-    )
-    return ", ".join(sorted(routes))
 
 
 def makers(specs: Iterable[ArtifactSpec]) -> tuple[str, ...]:
@@ -179,7 +156,7 @@ def _provider(takes: str, hop: Hop) -> str:
 def digest_of(path: Path, provider: str, baked: str = "") -> str:
     """Digest the code of a hop, of what it shares in `quant`, and the versions of the libraries it calls.
 
-    `baked` is what else the product holds: the processor and the compiler that it was made for.
+    `baked` is what else the product holds: the processor and the compiler that it was made for or timed by.
     """
     digest = hashlib.sha256(path.read_bytes())
     for shared in [

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from qbench.cases import Quantized, Scheme, State
 from qbench.errors import BadParameter, DoesNotFit
+from qbench.machine import machine
 from qbench.quant import assign
 from qbench.quant.affine import WeightGrid
 from qbench.quant.compact import compact
@@ -105,6 +106,13 @@ class Adaptive(Strategy):
     def wants_selection(self) -> bool:
         """Tell whether it searches by accuracy; see Strategy.wants_selection."""
         return self.budget == "accuracy"
+
+    def bakes(self) -> str:
+        """Name the processor whose times decide, where they do; see Strategy.bakes."""
+        if self.budget != "latency":
+            return ""
+        here = machine()
+        return " ".join((here.architecture, here.processor, *sorted(here.midr), *sorted(here.features)))
 
     def state(self, before: State) -> State:
         """Return the widest of several bits; see Strategy.state."""

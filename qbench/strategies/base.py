@@ -106,12 +106,13 @@ def takes_fp32(technique: str, before: State) -> None:
     """Refuse a network that is not in 32-bit float any more; for a strategy's `state`.
 
     Raises:
-        DoesNotFit: it is in another state; the fix puts the technique first.
+        DoesNotFit: it is in another state; the fix puts the technique first. Planning, which knows the whole
+            chain, writes it out in the order that works.
     """
     if before != Float("fp32"):
         raise DoesNotFit(
             f"{technique} takes a 32-bit float network, and this one is {before.kind} already",
-            fix=f'put it first: chain = [{{ use = "{technique}" }}]',
+            fix=f"put it first: {technique} before the link that left 32-bit float",
         )
 
 
@@ -141,6 +142,14 @@ class Strategy(abc.ABC):
     def wants_selection(self) -> bool:
         """Tell whether `apply` chooses by selection examples, with the parameters as they are."""
         return self.needs_selection
+
+    def bakes(self) -> str:
+        """Name what the product holds of this machine, with the parameters as they are; "": nothing.
+
+        Of a technique that chooses by what it times here: the processor. It enters the artifact's key,
+        and such a technique is not for a device that is emulated.
+        """
+        return ""
 
     def explain(self, artifact: Artifact, calibration: Calibration) -> list[LayerLoss]:
         """Return what the rounding of each layer costs; for a strategy that `explains`.

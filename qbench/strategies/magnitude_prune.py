@@ -95,7 +95,14 @@ class MagnitudePrune(Strategy):
         notes = [Note("pruning", text)] + ([Note("training", str(told))] if told else [])
         path = folder / "model.onnx"
         onnx.save(pruned, path)
-        return replace(artifact, path=path, state=Float("fp32"), notes=(*artifact.notes, *notes))
+        earlier_s = told.earlier_s if told else 0.0
+        return replace(
+            artifact,
+            path=path,
+            state=Float("fp32"),
+            notes=(*artifact.notes, *notes),
+            earlier_s=earlier_s,
+        )
 
     def _schedule(self, fixed_batch: int | None) -> Schedule:
         return Schedule(self.epochs, self.learning_rate, fixed_batch or self.batch, self.seed, self.minutes)

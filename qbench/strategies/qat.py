@@ -112,21 +112,24 @@ class QuantizationAwareTraining(Strategy):
             ptq = Ptq(network, lambda: calibration.in_batches(BATCH), "qat")
             grid = WeightGrid(self.weight_bits, observer="mse")
             recipe = Recipe(grid, self.activation_bits, keep_ends=self.keep_ends)
-            source = sha256(ptq.network.SerializeToString(deterministic=True)).hexdigest()
+            source = sha256(ptq.network.SerializeToString(deterministic=True))
+            source.update(Path(__file__).read_bytes())  # what is trained for is decided here
             product, told = trained(
                 ptq,
                 recipe,
                 training.take,
                 training.count,
                 self._schedule(calibration.fixed_batch),
-                key=checkpoint_key(astuple(self), source, training.data_id, calibration.data_id),
+                key=checkpoint_key(astuple(self), source.hexdigest(), training.data_id, calibration.data_id),
                 learned_steps=self.learned_steps,
                 coarse=self.gradients == "int8",
             )
         path = folder / "model.onnx"
         onnx.save(compact(product.model) if self.deployed else product.simulated(), path)
         note = Note("training", str(told), warns=False)
-        return replace(artifact, path=path, state=self.state(artifact.state), notes=(*artifact.notes, note))
+        notes = (*artifact.notes, note)
+        state = self.state(artifact.state)
+        return replace(artifact, path=path, state=state, notes=notes, earlier_s=told.earlier_s)
 
     def about_s(self, examples: int) -> float:
         """Return about how long it takes: some 250 examples a second; see Strategy.about_s."""

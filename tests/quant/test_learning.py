@@ -1,6 +1,7 @@
 """Training as a process: it resumes, it stops in time, it says when it came to no good end."""
 
 from dataclasses import astuple, replace
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -137,6 +138,23 @@ def test_the_key_changes_with_everything_it_is_made_of():
     assert checkpoint_key(*parts) == checkpoint_key(*parts)
 
 
+@pytest.mark.parametrize("library", ["torch", "numpy"])
+def test_the_key_changes_with_the_libraries_that_train(library, monkeypatch):
+    before = checkpoint_key("a run")
+    monkeypatch.setattr(learning, "version", lambda name: "0.1" if name == library else version(name))
+    assert checkpoint_key("a run") != before
+
+
+def test_the_key_changes_with_the_code_that_trains(tmp_path, monkeypatch):
+    (tmp_path / "code").mkdir()
+    monkeypatch.setattr(learning, "__file__", str(tmp_path / "code" / "learning.py"))
+    keys = set()
+    for text in ("SOFTNESS = 2.0", "SOFTNESS = 3.0", "SOFTNESS = 2.0"):
+        (tmp_path / "code" / "neighbour.py").write_text(text)
+        keys.add(checkpoint_key("a run"))
+    assert len(keys) == 2
+
+
 def test_after_every_step_weights_can_be_held_in_place():
     student, teacher = pair()
     first, steps = next(iter(student.weights)), []
@@ -224,7 +242,9 @@ def test_time_spent_before_a_kill_counts():
     _, told = trained(replace(USUAL, minutes=1000.0))
     assert (told.epochs, told.out_of_time) == (1, True)
     assert told.wall_s > 1e5
+    assert told.earlier_s == 1e5
     assert told.loss > 0  # of the epoch that was done
+    assert trained()[1].earlier_s == 0  # of a run that went through
 
 
 def test_fewer_examples_than_a_batch_are_a_batch():

@@ -187,19 +187,22 @@ def test_further_seeds_stand_beside_the_matrix_and_compete_for_nothing(tmp_path)
     assert "only scored" in cells[-1].figures["latency"].reason
 
 
-def test_saturating_sums_are_a_caution_on_accuracy(tmp_path):
+@pytest.mark.parametrize(("kind", "text"), [
+    ("saturates", "3 layers overflow 16 bits"), ("caution", "calibration of static_int8: 1 example"),
+])  # fmt: skip
+def test_what_a_user_must_know_of_a_file_is_a_caution_on_accuracy(tmp_path, kind, text):
     build = Builder(tmp_path)
     build.whole(example.FP32, correct(10), (0.010, 0.010, 0.010))
     build.prepare(example.FAST, 260_000)
-    build.score(example.FAST, correct(11), verdicts=(Verdict("saturates", "3 layers overflow 16 bits"),))
+    build.score(example.FAST, correct(11), verdicts=(Verdict(kind, text),))
     build.time(example.FAST, 0.005, 0.005, 0.005)
     cells = select(build.run())
     table = matrix_table(cells)
     at = [column.head for column in table.columns].index("accuracy")
     notes = [table.notes[n - 1] for n in table.rows[1][at].notes]
-    assert notes == ["saturates: 3 layers overflow 16 bits"]
+    assert notes == [f"{kind}: {text}"]
     assert cells[1].status == "measured"
-    assert "3 layers overflow" in recommend(cells)[0].loses
+    assert text in recommend(cells)[0].loses
 
 
 def test_hardware_that_is_not_here_has_a_table_and_is_no_cell(tmp_path):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from workplace import TESTBED
 
 from qbench.backends.base import BACKENDS
 from qbench.cases import SEED
@@ -255,6 +256,27 @@ def test_hardware_that_is_not_here_has_one_line_with_its_reason(inside):
     ]
     assert "pdp11" in plan.missing[0].reason
     assert len(plan.cells) == 3
+
+
+def test_what_is_chosen_by_this_processors_times_is_not_for_an_emulated_one(inside):
+    techniques = {
+        "time": '[{ use = "adaptive", budget = "latency", limit = 0.5 }]',
+        "bytes": '[{ use = "adaptive" }]',
+    }
+    counted = '[[scenario]]\nname = "counted"\nbatch = 1\n'
+    inside.suite("chosen", techniques, model="resnet-digits", backend="onnxruntime", more=counted)
+    emulated = TESTBED.replace('"testbed"', '"lesser"') + "emulated = true\n"
+    (inside.root / "hardware_profiles" / "lesser.toml").write_text(emulated)
+    plan = inside.plan("chosen", QUICK, hardware="testbed,lesser")
+    placed = [(case.technique, case.deployment.hardware) for case in plan.cells]
+    assert placed == [
+        ("fp32", "testbed"), ("time", "testbed"), ("bytes", "testbed"),
+        ("fp32", "lesser"), ("bytes", "lesser"),
+    ]  # fmt: skip
+    (skip,) = plan.skips
+    assert (skip.case.technique, skip.case.deployment.hardware) == ("time", "lesser")
+    assert "say nothing of lesser: it is emulated here (fix: choose by what is no time" in skip.reason
+    assert 'budget = "bytes"' in skip.reason
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,23 @@
 """The way from a model to a file that an engine runs: the shortest, or an error that names the obstacle."""
 
+import inspect
 import platform
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from qbench.backends.base import BACKENDS
 from qbench.cases import ArtifactSpec, Choice, DataSpec, Float, Hop
 from qbench.errors import BadParameter, DoesNotFit, UnknownName
 from qbench.formats.edges import EDGES, Edge
+from qbench.machine import Machine
 from qbench.run import way
 from qbench.run.choose import at, strategy_of, task_of
 from qbench.run.way import Goal, digest_of, find_way, makers
+from qbench.strategies import adaptive
+from qbench.strategies.base import STRATEGIES
+from qbench.sweep import choice_of
 
 TORCH = Hop("source", Choice("net"), "torch", Float(), "s")
 CALIBRATION = DataSpec(Choice("t"), "calibration", 8, 0)
@@ -92,12 +99,61 @@ def test_no_way_names_what_each_link_takes_and_what_the_engine_runs():
 
 @pytest.mark.parametrize(("chain", "engine", "formats", "fix"), [
     (["static_int8"], "torch_eager", {"exported"}, "choose onnxruntime or openvino, which a way leads to"),
-    (["nncf_int8", "to_ir"], "onnxruntime", {"onnx"}, "choose other techniques: no way leads to any engine"),
+    (["static_int8", "magnitude_prune"], "torch_eager", {"exported"},
+     'write chain = .{ use = "magnitude_prune" }, { use = "static_int8" }. and choose onnxruntime or op'),
 ])  # fmt: skip
 def test_no_way_names_the_engines_that_one_leads_to(chain, engine, formats, fix):
     links = tuple(Choice(name) for name in chain)
     with pytest.raises(DoesNotFit, match=f"fix: {fix}"):
         find_way(TORCH, links, Goal(engine, frozenset(formats)), lambda split: CALIBRATION)
+
+
+PRUNED = Choice("magnitude_prune", (("epochs", 0), ("sparsity", 0.5)))
+SIGNED = Choice("static_int8", (("per_channel", True), ("scheme", "s8s8")))
+PRUNED_TOML = '{ use = "magnitude_prune", epochs = 0, sparsity = 0.5 }'
+SIGNED_TOML = '{ use = "static_int8", per_channel = true, scheme = "s8s8" }'
+NNCF, TO_IR = Choice("nncf_int8"), Choice("to_ir")
+
+
+@pytest.mark.parametrize(("chain", "engine", "fix"), [
+    # the same links in another order, with their parameters
+    ((SIGNED, PRUNED), "onnxruntime", f"write chain = [{PRUNED_TOML}, {SIGNED_TOML}]"),
+    ((SIGNED, Choice("equalize"), PRUNED), "openvino",
+     f'write chain = [{{ use = "equalize" }}, {PRUNED_TOML}, {SIGNED_TOML}]'),
+    # no order works: one link less, and the one that quantizes stays
+    ((NNCF, TO_IR), "onnxruntime", 'write chain = [{ use = "nncf_int8" }]'),
+    ((NNCF, TO_IR), "openvino", 'write chain = [{ use = "nncf_int8" }]'),
+    ((Choice("bf16"), SIGNED), "onnxruntime", f"write chain = [{SIGNED_TOML}]"),
+    ((SIGNED, NNCF, PRUNED), "onnxruntime", f"write chain = [{PRUNED_TOML}, {SIGNED_TOML}]"),
+    # what is left out may be what was wanted: the technique's own words stay beside ours
+    ((Choice("weight_only"), Choice("requantize")), "onnxruntime",
+     'write chain = [{ use = "weight_only" }], or put a static technique before it: chain = [{ use'),
+])  # fmt: skip
+def test_a_chain_that_leads_nowhere_is_told_with_one_that_does(chain, engine, fix):
+    goal = Goal(engine, BACKENDS[engine].runs)
+    with pytest.raises(DoesNotFit) as told:
+        find_way(TORCH, chain, goal, lambda split: CALIBRATION)
+    assert told.value.fix.startswith(fix)
+    offered = tomllib.loads(told.value.fix.removeprefix("write ").partition(", or ")[0])["chain"]
+    again = tuple(choice_of(link, "the fix") for link in offered)
+    assert find_way(TORCH, again, goal, lambda split: CALIBRATION)[-1].gives in goal.formats
+
+
+def test_where_nothing_works_it_says_so(edges):
+    edges()  # a live network that nothing can convert
+    with pytest.raises(DoesNotFit) as told:
+        find_way(TORCH, (SIGNED, PRUNED), ONNX, lambda split: CALIBRATION)
+    assert "through static_int8 (onnx to onnx) > magnitude_prune (onnx to onnx) to onnx" in told.value.problem
+    assert told.value.fix == (
+        "choose other techniques: no way leads to any engine, "
+        "in any order of these links or without one of them"
+    )
+
+
+def test_a_chain_that_would_quantize_nothing_is_never_offered():
+    with pytest.raises(DoesNotFit) as told:
+        find_way(TORCH, (PRUNED, Choice("requantize")), ONNX, lambda split: CALIBRATION)
+    assert told.value.fix.startswith("put a static technique before it: chain = ")
 
 
 def test_only_what_looks_at_data_names_it():
@@ -207,3 +263,35 @@ def test_a_technique_names_the_splits_that_it_needs(technique, splits):
     assert [hop.calibration, hop.training, hop.selection] == [
         examples(split) if split in splits else None for split in ("calibration", "train", "selection")
     ]
+
+
+def sources(*chain):
+    """Return the digests of a chain's links, by which their products are kept."""
+    hops = find_way(TORCH, chain, ONNX, lambda split: CALIBRATION)
+    return [hop.source for hop in hops if hop.kind == "technique"]
+
+
+def test_only_what_is_chosen_by_a_processors_times_is_kept_for_that_processor(monkeypatch):
+    choices = {
+        "latency": Choice("adaptive", (("budget", "latency"),)),
+        "bytes": Choice("adaptive"),
+        "accuracy": Choice("adaptive", (("budget", "accuracy"),)),
+        "int8": Choice("static_int8"),
+    }
+    kept = {name: set() for name in choices}
+    for features in ({"avx2"}, {"avx2", "avx512_vnni"}):
+        here = Machine("x86_64", "Linux", frozenset(features), processor="a processor")
+        monkeypatch.setattr(adaptive, "machine", lambda here=here: here)
+        for name, choice in choices.items():
+            kept[name].update(sources(choice))
+    assert {name: len(found) for name, found in kept.items()} == {
+        "latency": 2, "bytes": 1, "accuracy": 1, "int8": 1,
+    }  # fmt: skip
+
+
+def test_of_what_holds_nothing_of_the_machine_code_and_versions_alone_are_the_key():
+    leaf = Path(inspect.getfile(STRATEGIES["static_int8"]))
+    (route,) = STRATEGIES["static_int8"].routes
+    assert sources(Choice("static_int8")) == [digest_of(leaf, route.provider)]
+    timed = [name for name in STRATEGIES if strategy_of(Choice(name)).bakes()]
+    assert timed == []  # as they are by default

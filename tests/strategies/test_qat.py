@@ -107,7 +107,7 @@ def test_a_run_that_diverges_is_told_with_a_smaller_rate(applied, images):
         applied(learning_rate=0.1, epochs=4, batch=8, take=ends_badly)
 
 
-def test_the_checkpoint_changes_with_network_parameters_and_data(applied, in_format, monkeypatch):
+def test_the_checkpoint_changes_with_network_parameters_data_and_code(applied, in_format, monkeypatch):
     keys = []
 
     def noted(*parts):
@@ -118,8 +118,10 @@ def test_the_checkpoint_changes_with_network_parameters_and_data(applied, in_for
     for more in ({}, {}, {"learned_steps": True}, {"data_id": "other"}, {"seed": 1}, {"epochs": 1}):
         applied(**more)
     applied(source=in_format("onnx", "bounded activations"))
+    monkeypatch.setattr(qat, "__file__", str(in_format("onnx").path))  # other bytes than the strategy's
+    applied()
     assert keys[0] == keys[1]
-    assert len(set(keys)) == 6
+    assert len(set(keys)) == 7
     assert not list(cache_folder().glob("train/*.pt"))
 
 

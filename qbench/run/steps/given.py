@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 
 from qbench.cases import DataSpec, Hop, key
-from qbench.formats.artifact import Artifact
+from qbench.formats.artifact import Artifact, Note
 from qbench.records import Measurement
 from qbench.run.choose import task_of
 from qbench.strategies.base import Calibration, Selection, Training
 from qbench.tasks.base import Examples, Task, fetch
+
+FEW = 16  # below so many calibration examples the largest and smallest values seen are those of a lucky draw
 
 
 def given(hop: Hop, artifact: Artifact, data_ids: dict[str, str]) -> Calibration:
@@ -32,6 +34,19 @@ def given(hop: Hop, artifact: Artifact, data_ids: dict[str, str]) -> Calibration
         task, examples = _of(hop.selection, data_ids)
         found = replace(found, selection=_selection(task, examples, fixed))
     return found
+
+
+def too_few(hop: Hop, data_ids: dict[str, str]) -> tuple[Note, ...]:
+    """Return a warning where this hop's calibration examples are fewer than FEW: how many, and what to do.
+
+    Counted before the last one fills up a fixed batch.
+    """
+    count = len(_of(hop.calibration, data_ids)[1]) if hop.calibration else FEW
+    if count >= FEW:
+        return ()
+    rest = "example, and all ranges rest on it" if count == 1 else "examples, and all ranges rest on them"
+    found = f"{count} {rest}; write [calibration] count = 256, or give more samples where it is"
+    return (Note(f"calibration of {hop.use.name}", found, warns=True),)
 
 
 def _of(spec: DataSpec, data_ids: dict[str, str]) -> tuple[Task, Examples]:

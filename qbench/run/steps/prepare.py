@@ -32,10 +32,11 @@ from qbench.formats.reference import (
 )
 from qbench.machine import Machine, machine
 from qbench.measure.memory import peak_bytes, reset_peak
+from qbench.quant.saturation import NOTE
 from qbench.records import Evidence, Measured, Measurement, Verdict, Withheld
 from qbench.run.choose import model_of, strategy_of
 from qbench.run.protocol import StepRequest, Trace
-from qbench.run.steps.given import given
+from qbench.run.steps.given import given, too_few
 
 WIDE_SUMS = {"avx512_vnni", "avx_vnni"}  # they add the products of eight bits in 32
 LIVE = "torch"  # the one format that is no file
@@ -84,19 +85,30 @@ def prepare(request: StepRequest, trace: Trace) -> Measured:
     here = made_in(folder) == request.session  # or on the way to another file of this run
     made = Evidence("prepared", "in this run" if here else "earlier, taken from the cache")
     notes = [Evidence(note.what, note.found) for note in artifact.notes]
-    verdicts = saturates(artifact.notes, machine())
+    verdicts = (*saturates(artifact.notes, machine()), *cautions(artifact.notes))
     return Measured(tuple(trace.measurements), withheld, verdicts, (made, *proof.evidence, *notes, *lineage))
 
 
 def saturates(notes: tuple[Note, ...], here: Machine) -> tuple[Verdict, ...]:
-    """Return the warnings among the notes, where this machine's processor is of the kind that they speak of.
+    """Return the warning of saturation, where this machine's processor is of the kind that it speaks of.
 
     x86 without vector neural network instructions adds two products of eight bits in sixteen, and clips.
     """
     if here.architecture != "x86_64" or WIDE_SUMS & set(here.features):
         return ()
     fix = "write reduce_range = true, or take a processor that has such instructions"
-    return tuple(Verdict("saturates", f"{note.what}: {note.found}; {fix}") for note in notes if note.warns)
+    return tuple(Verdict("saturates", f"{note.what}: {note.found}; {fix}") for note in notes if _clips(note))
+
+
+def cautions(notes: tuple[Note, ...]) -> tuple[Verdict, ...]:
+    """Return the other warnings among the notes, which hold on every machine."""
+    return tuple(
+        Verdict("caution", f"{note.what}: {note.found}") for note in notes if note.warns and not _clips(note)
+    )
+
+
+def _clips(note: Note) -> bool:
+    return note.warns and note.what == NOTE
 
 
 def _sizes(artifact: Artifact, folder: Path) -> list[Measurement | Withheld]:
@@ -164,6 +176,7 @@ def _hop(hop: Hop, artifact: Artifact | None, folder: Path, data_ids: dict[str, 
     else:
         strategy = strategy_of(hop.use)
         after = strategy.apply(artifact, given(hop, artifact, data_ids), folder)
+        after = replace(after, notes=(*after.notes, *too_few(hop, data_ids)))
         provider = next(
             r.provider for r in strategy.routes if (r.takes, r.gives) == (artifact.format, hop.gives)
         )
@@ -172,7 +185,7 @@ def _hop(hop: Hop, artifact: Artifact | None, folder: Path, data_ids: dict[str, 
                 f"{hop.use} announced the state {hop.state} and gave {after.state}",
                 fix="make the strategy's state() and apply() agree",
             )
-    wall = time.perf_counter() - start
+    wall = time.perf_counter() - start + after.earlier_s
     peak = (peak_bytes() or 0) if counted else 0
     if artifact is None:  # after the clock stopped: the answers are our check, not a cost of the file
         if after.module is not None:
@@ -180,7 +193,7 @@ def _hop(hop: Hop, artifact: Artifact | None, folder: Path, data_ids: dict[str, 
         elif after.format == "onnx":
             keep_reference_of_file(after, folder)
     note = LineageStep(str(hop), hop.kind, wall, peak, _versions(provider))
-    return replace(after, lineage=(*(artifact.lineage if artifact else ()), note))
+    return replace(after, earlier_s=0.0, lineage=(*(artifact.lineage if artifact else ()), note))
 
 
 def _source(hop: Hop, folder: Path) -> Artifact:

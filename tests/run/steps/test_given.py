@@ -6,7 +6,7 @@ import pytest
 from qbench.cases import Choice, DataSpec, Float, Hop, key
 from qbench.errors import BadFile
 from qbench.formats.artifact import Artifact, TensorSpec
-from qbench.run.steps.given import given
+from qbench.run.steps.given import given, too_few
 from qbench.tasks.base import TASKS, Examples, fetch, store
 
 IMAGES = Choice("image_classification", (("dataset", "digits"),))
@@ -48,6 +48,22 @@ def test_a_hop_is_given_what_it_names_and_nothing_else(training, selection):
         ids[key(calibration)], ids[key(training)], ids[key(selection)]
     )  # fmt: skip
     assert len({found.data_id, found.training.data_id, found.selection.data_id}) == 3
+
+
+@pytest.mark.parametrize(("count", "words"), [
+    (1, "1 example, and all ranges rest on it; write [calibration] count = 256"),
+    (15, "15 examples, and all ranges rest on them; write [calibration] count = 256"),
+    (16, None),
+])  # fmt: skip
+def test_calibration_on_few_examples_is_a_warning_that_says_how_many(count, words):
+    calibration = DataSpec(IMAGES, "calibration", count)
+    notes = too_few(hop(calibration=calibration), stored(calibration)[0])
+    assert [note.what for note in notes] == ["calibration of qat"] * (words is not None)
+    assert all(note.warns and note.found.startswith(words) for note in notes)
+
+
+def test_what_is_not_calibrated_warns_of_nothing(training):
+    assert too_few(hop(), {}) == too_few(hop(training=training), stored(training)[0]) == ()
 
 
 def test_training_takes_the_rows_asked_for_and_varies_them(training):

@@ -4,9 +4,15 @@ import pytest
 
 from qbench.formats.artifact import Note
 from qbench.machine import machine
-from qbench.run.steps.prepare import saturates
+from qbench.quant.saturation import NOTE
+from qbench.records import Verdict
+from qbench.run.steps.prepare import cautions, saturates
 
-NOTES = (Note("saturation", "0.03 % of pair sums", warns=True), Note("another", "fact"))
+NOTES = (
+    Note(NOTE, "0.03 % of pair sums", warns=True),
+    Note("another", "fact"),
+    Note("a third", "must be known", warns=True),
+)
 
 
 @pytest.mark.parametrize(("architecture", "flags", "warned"), [
@@ -21,3 +27,7 @@ def test_a_warning_is_for_processors_that_saturate(tmp_path, architecture, flags
     found = saturates(NOTES, machine(tmp_path, architecture, "Linux"))
     assert [verdict.kind for verdict in found] == ["saturates"] * warned
     assert all("reduce_range = true" in verdict.text for verdict in found)
+
+
+def test_a_warning_of_anything_else_is_for_every_processor():
+    assert cautions(NOTES) == (Verdict("caution", "a third: must be known"),)

@@ -228,3 +228,21 @@ def test_a_hop_that_fails_leaves_nothing_half_made(tmp_path):
         prepared(path, "static_int8")
     kept = [folder for folder in (tmp_path / "cache" / "artifacts").iterdir() if "." in folder.name]
     assert kept == []
+
+
+@pytest.mark.parametrize(("technique", "count", "told"), [
+    ("static_int8", 1, True), ("static_int8", 16, False), ("ptq", 1, True), (None, 1, False),
+])  # fmt: skip
+def test_calibration_on_one_sample_is_told_and_stays_told(technique, count, told, tmp_path):
+    """On a network of a fixed batch too, where the one sample fills up the batch; and from the cache."""
+    path = fixed_batch(tmp_path / "a user's" / "model.onnx")
+    for _ in range(2):
+        outcome, artifact, _ = prepared(path, technique, count)
+        found = [verdict.text for verdict in outcome.verdicts if verdict.kind == "caution"]
+        assert len(found) == told
+        assert all(
+            text.startswith(f"calibration of {technique}: 1 example, and all ranges") for text in found
+        )
+        assert [note.what for note in artifact.notes if note.warns and "calibration" in note.what] == [
+            f"calibration of {technique}"
+        ] * told
