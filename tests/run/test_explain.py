@@ -1,18 +1,25 @@
 """--explain: which networks are explained, with what, and what the step finds."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from prepared import INT8, LIMITS, data, deployment, stored
 
 from qbench.cases import Choice, Explained, Step, key
 from qbench.codec import decode, encode
+from qbench.formats import cache
+from qbench.formats.artifact import load
 from qbench.models.base import MODELS
 from qbench.profile import PROFILES
+from qbench.quant import explanation
 from qbench.records import Record, find
 from qbench.run import agenda
 from qbench.run.estimate import EXPLAIN_S, explain_s
 from qbench.run.plan import Selection
 from qbench.run.protocol import StepRequest, Trace
 from qbench.run.steps.explain import explain
+from qbench.run.steps.given import given
 from qbench.strategies.base import STRATEGIES
 
 QUICK, STANDARD = PROFILES["quick"], PROFILES["standard"]
@@ -89,3 +96,23 @@ def test_fewer_bits_are_noisier(asked):
     eight, three = (explain(asked((Choice("ptq", (("weight_bits", bits),)),)), Trace()) for bits in (8, 3))
     first, second = (find(one, "layer_snr").samples for one in (eight, three))
     assert all(a > b + 10 for a, b in zip(first, second, strict=True))
+
+
+def test_labels_judge_the_examples_that_are_heard(asked, monkeypatch):
+    monkeypatch.setattr(explanation, "JUDGED_ON", 30)
+    found = explain(asked(INT8), Trace())
+    assert len(find(found, "selection_correct").samples) == 30
+
+
+@pytest.mark.parametrize(("fixed", "rows", "filled"), [(None, 100, 0), (8, 104, 4), (50, 100, 0)])
+def test_what_fills_up_a_fixed_batch_is_no_example(fixed, rows, filled, asked):
+    subject = asked(INT8).step.subject
+    artifact = load(cache.folder_of(subject.artifact))
+    shaped = tuple(replace(one, shape=(fixed, *one.shape[1:])) for one in artifact.inputs)
+    hop = replace(subject.artifact.way[-1], selection=subject.selection)
+    chosen = given(hop, replace(artifact, inputs=shaped), dict(asked(INT8).data_ids)).selection
+    assert len(next(iter(chosen.inputs.values()))) == rows
+    assert (chosen.count, chosen.filled) == (100, filled)
+    scores = np.zeros((rows, 10))
+    assert len(chosen.right(scores)) == 100
+    assert chosen.right(scores[:7]).tolist() == chosen.right(scores)[:7].tolist()
