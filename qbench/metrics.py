@@ -71,10 +71,18 @@ CATALOGUE = {
             "Layer by layer: the output's power in float over that of its error in the quantized network.",
         ),
         Metric(
-            "layer_recovered",
+            "selection_correct",
             "1",
             "neither",
-            "Layer by layer: share of selection examples that are right again when it alone stays in float.",
+            "Per selection example: was the quantized network right, by label or by what float answers?",
+            "bits",
+        ),
+        Metric(
+            "layer_correct",
+            "1",
+            "neither",
+            "Layer by layer, per selection example: was it right with this layer alone back in float?",
+            "bits",
         ),
         Metric("model_macs", "1", "neither", "Multiply-accumulates of one inference, all layers."),
         Metric(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,7 +13,7 @@ from qbench.quant.onnx_layers import quietly, read_network
 from qbench.quant.ptq import Ptq
 from qbench.quant.ranges import Batch
 from qbench.quant.recipe import Recipe
-from qbench.quant.sensitivity import LayerLoss, Right, losses, outputs_of
+from qbench.quant.sensitivity import Losses, Right, losses, outputs_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +29,10 @@ class Data(Protocol):
         """Yield the calibration examples."""
 
     @property
+    def fixed_batch(self) -> int | None:
+        """Return the only size of a batch that the network takes; None: any."""
+
+    @property
     def selection(self) -> Chosen | None:
         """Return the examples to judge by."""
 
@@ -37,41 +42,57 @@ class Chosen(Protocol):
 
     @property
     def inputs(self) -> Batch:
-        """Return them, each input (count, ...)."""
+        """Return them, each input (count or more, ...)."""
+
+    @property
+    def count(self) -> int:
+        """Return how many they are; rows behind them only fill up the last batch."""
 
     @property
     def right(self) -> Right | None:
-        """Return what judges the outputs of all of them; None where float's answers are right."""
+        """Return what judges the outputs of the first so many by labels; None where there are no labels."""
 
 
 def explained(
     path: Path | None, covers: tuple[str, ...], technique: str, recipe: Recipe, data: Data
-) -> list[LayerLoss]:
-    """Return what the rounding of each layer costs, in the order of the network.
+) -> Losses:
+    """Return what the rounding of each layer costs, in the order of the network; see `losses`.
 
-    Judged is agreement with the float network's first answers: it needs no labels, and an answer that was
-    wrong in float is no loss when it changes.
+    Judged are the first JUDGED_ON selection examples: by their labels where they have some, else by agreement
+    with the float network's first answers, where an answer that was wrong in float counts as right. A network
+    of a fixed batch is asked in such batches; what fills up the last is heard for the noise, and not judged.
 
     Raises:
         DoesNotFit: there are no examples to judge by, or the network is not covered.
     """
-    if data.selection is None:
+    chosen = data.selection
+    if chosen is None or not chosen.count:
         raise DoesNotFit(
             f"{technique} is explained on selection examples, and there are none", fix="give a few hundred"
         )
+    count = min(JUDGED_ON, chosen.count)
     with quietly():
         ptq = Ptq(read_network(path, covers, technique), lambda: data.in_batches(BATCH), technique)
-        chosen = list(_batches(data.selection.inputs))
-        wanted = outputs_of(ptq.network, chosen)
-
-        def right(outputs: np.ndarray) -> np.ndarray:
-            return np.asarray(outputs.argmax(-1) == wanted.argmax(-1))
-
-        return losses(ptq, recipe, chosen, right)
+        batches = list(_batches(chosen.inputs, count, data.fixed_batch))
+        by_labels = chosen.right
+        judge = by_labels or _as_float(outputs_of(ptq.network, batches)[:count])
+        found = losses(ptq, recipe, batches, lambda outputs: judge(outputs[:count]))
+    return replace(found, judge="labels" if by_labels else "float")
 
 
-def _batches(inputs: Batch) -> Iterator[Batch]:
-    count = min(JUDGED_ON, len(next(iter(inputs.values()))))
-    for start in range(0, count, BATCH):
-        stop = min(start + BATCH, count)
-        yield {name: array[start:stop] for name, array in inputs.items()}
+def _as_float(wanted: np.ndarray) -> Right:
+    """Return what judges outputs (count, ...) by float's, wanted: all first answers of an example alike."""
+    answers = wanted.argmax(-1)
+
+    def right(outputs: np.ndarray) -> np.ndarray:
+        return np.asarray((outputs.argmax(-1) == answers).reshape(len(answers), -1).all(1))
+
+    return right
+
+
+def _batches(inputs: Batch, count: int, fixed: int | None) -> Iterator[Batch]:
+    """Yield the first `count` examples, of a fixed batch with the first ones again behind the last."""
+    size = fixed or BATCH
+    rows = np.arange(-(-count // fixed) * fixed if fixed else count) % count
+    for start in range(0, len(rows), size):
+        yield {name: array[rows[start : start + size]] for name, array in inputs.items()}

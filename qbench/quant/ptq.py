@@ -23,7 +23,7 @@ from qbench.quant.qdq_graph import ONNX_MACS
 from qbench.quant.qdq_layout import Layout, runner
 from qbench.quant.qdq_model import BIASED, QdqModel, StoredWeight, float_name
 from qbench.quant.ranges import Batch, extents, histograms
-from qbench.quant.recipe import ENDS, FLOAT, IN_FLOAT, WIDE, Product, Recipe, Scales, observed
+from qbench.quant.recipe import ENDS, FLOAT, IN_FLOAT, WIDE, Product, Recipe, Scales, Settled, observed
 
 FITS = 2**30  # the greatest code of a bias: half of what 32 bits hold, so that it can be corrected
 
@@ -54,8 +54,13 @@ class Ptq:
         other._seen, other._ranged = self._seen, self._ranged
         return other
 
-    def quantized(self, recipe: Recipe, learned: Scales | None = None) -> Product:
+    def quantized(
+        self, recipe: Recipe, learned: Scales | None = None, settled: Settled | None = None
+    ) -> Product:
         """Return the network in the recipe's integers, with the scales that were learned.
+
+        settled: codes and biases that are taken as they are, whatever the recipe would make of them; those
+        that it lacks are added to it. Nothing is kept where it is left out: it is as large as the network.
 
         Raises:
             DoesNotFit: calibration data makes numbers that are none.
@@ -65,7 +70,7 @@ class Ptq:
         ranges = self._ranges(network, layout, recipe)
         model = QdqModel(layout.written(network, ranges))
         ends = self.ends if recipe.keep_ends else set()
-        done = Product(model.model, self._narrow(model, recipe, ranges, ends))
+        done = Product(model.model, self._narrow(model, recipe, ranges, ends), settled=settled)
         if learned:
             self._rescale(model, recipe, learned, done.narrow)
         if recipe.activation_bits == IN_FLOAT:
@@ -180,32 +185,43 @@ class Ptq:
         done: Product,
         learned: Scales | None,
     ) -> tuple[int, bool]:
-        """Round a weight for the first node that takes it.
+        """Round a weight for the first node that takes it, or take what is settled.
 
         Returns:
-            How many biases were corrected, and whether its rounding was learned.
+            How many biases were corrected, and whether its rounding was learned, here.
         """
         node, array = self.weight_of(weight)
         matrix = as_matrix(node, array)
         users = [replace(weight, node=user) for user in model.users(weight)]
-        coded = nearest(matrix, grid, self._scale(model, users, matrix, grid, learned))
-        seen: Moments | None = None
+        settled = done.settled or Settled()
         correct = recipe.bias_correction and node.op_type in BIASED
-        if recipe.rounding == "adaround" or correct:
-            seen = self._inputs.moments(model, weight, self, done)
-        if seen is not None and recipe.rounding == "adaround":
-            coded = adaround(matrix, coded, grid, seen.centred if correct else seen)
+        seen: Moments | None = None
+        coded = settled.codes.get(node.name)
+        if coded is None:
+            coded = nearest(matrix, grid, self._scale(model, users, matrix, grid, learned))
+            if recipe.rounding == "adaround" or correct:
+                seen = self._inputs.moments(model, weight, self, done)
+            if seen is not None and recipe.rounding == "adaround":
+                coded = adaround(matrix, coded, grid, seen.centred if correct else seen)
         self._write(model, weight, node, array, coded, grid)
         rounded, corrected = from_matrix(node, coded.restored, array.shape), 0
         for user in users:
             own, user.scale = self.nodes[user.node.name], weight.scale
-            bias = self._bias(own, len(matrix))
-            of = seen if own is node else self._inputs.moments(model, user, self, done) if correct else None
-            if of is not None and correct:
-                bias = (0.0 if bias is None else bias) + shift(own, array, rounded, of)
-                corrected += 1
+            settled.codes[own.name] = coded
+            if own.name not in settled.biases:
+                of = (
+                    seen
+                    if own is node
+                    else self._inputs.moments(model, user, self, done)
+                    if correct
+                    else None
+                )
+                moved = shift(own, array, rounded, of) if of is not None and correct else None
+                settled.biases[own.name] = _sum(self._bias(own, len(matrix)), moved)
+                corrected += moved is not None
+            bias = settled.biases[own.name]
             if bias is not None:
-                model.set_bias(user, np.asarray(bias))
+                model.set_bias(user, bias)
             if done.in_float is not None:
                 _put(done.in_float, own, weight.position, rounded, bias)
         return corrected, seen is not None and recipe.rounding == "adaround"
@@ -254,6 +270,13 @@ class Ptq:
         if node.input[2] not in stored:
             return None  # computed: it stays as it is
         return np.broadcast_to(numpy_helper.to_array(stored[node.input[2]]).reshape(-1), (channels,))
+
+
+def _sum(bias: np.ndarray | None, moved: np.ndarray | None) -> np.ndarray | None:
+    """Return a bias with what is added to it; None where there is neither."""
+    if moved is None:
+        return bias
+    return np.asarray((0.0 if bias is None else bias) + moved)
 
 
 def _stored_in_codes(grid: WeightGrid) -> bool:

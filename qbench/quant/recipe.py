@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from qbench.quant.affine import WeightGrid
+from qbench.quant.affine import Coded, WeightGrid
 from qbench.quant.float_form import float_form
 from qbench.quant.observers import Grid, Histogram, Range, entropy, minmax, mse, percentile
 
@@ -45,6 +45,17 @@ class Scales:
 
 
 @dataclass(frozen=True, slots=True)
+class Settled:
+    """What one quantization made of every layer, by node, for another of the same network to take as it is.
+
+    Layers that are missing are rounded anew, and put in.
+    """
+
+    codes: dict[str, Coded] = field(default_factory=dict)  # of the weight as a matrix, (channels out, k)
+    biases: dict[str, np.ndarray | None] = field(default_factory=dict)  # (channels out,); None: no stored one
+
+
+@dataclass(frozen=True, slots=True)
 class Product:
     """A quantized network: the QDQ model, and which of its activations have fewer bits than its types."""
 
@@ -53,6 +64,7 @@ class Product:
     corrected: int = 0  # biases
     learned: int = 0  # layers that AdaRound rounded
     in_float: Any = None  # the float network with rounded weights, where activations stay in float
+    settled: Settled | None = None  # what its layers became, where that was asked for
 
     def simulated(self) -> Any:
         """Return it in float operators; see float_form."""

@@ -2,7 +2,7 @@
 
 Two questions, two answers. Before bits are chosen: how far do the answers move when this layer alone is
 rounded (Cai et al. 2020, arXiv:2001.00281, section 3.1)? After: how noisy is this layer's output in the
-quantized network, and how much comes back when this layer alone stays in float?
+quantized network, and which answers come back when this layer alone is put back to float?
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from qbench.quant.ptq import Ptq
 from qbench.quant.qdq_layout import runner
 from qbench.quant.qdq_model import QdqModel, float_name
 from qbench.quant.ranges import Batch
-from qbench.quant.recipe import FLOAT, Recipe
+from qbench.quant.recipe import FLOAT, Recipe, Settled
 
 FUSED = ("Relu", "Clip")  # part of the layer before them: they round where it does
 Right = Callable[[np.ndarray], np.ndarray]  # outputs (count, ...) -> per example, right or not
@@ -45,7 +45,16 @@ class LayerLoss:
 
     layer: Layer
     snr_db: float  # of the layer's output, against the float network's
-    recovered: float  # share of examples that are right again with this layer in float
+    right: np.ndarray  # (count,), bool: which examples are right with this layer alone back in float
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """What the rounding of every layer does, in the order of the network, on the same examples."""
+
+    right: np.ndarray  # (count,), bool: which examples the quantized network gets right
+    layers: list[LayerLoss]
+    judge: Literal["labels", "float"] = "float"  # right is the example's label, or what float answers
 
 
 def layers_of(ptq: Ptq, recipe: Recipe) -> list[Layer]:
@@ -91,19 +100,27 @@ def alone(
             yield layer.node, width, moved(wanted, outputs_of(product.simulated(), ptq.batches()))
 
 
-def losses(ptq: Ptq, recipe: Recipe, chosen: list[Batch], right: Right) -> list[LayerLoss]:
-    """Return every layer's noise and what is won by keeping it in float, on examples to choose by."""
+def losses(ptq: Ptq, recipe: Recipe, chosen: list[Batch], right: Right) -> Losses:
+    """Return every layer's noise and what is right with it in float, on examples to choose by.
+
+    The network is quantized once. For each layer that product is compared with itself, but that this layer
+    has its float weight and bias, and that what only this layer had rounded is not: no tensor is rounded for
+    its sake, as where a recipe says FLOAT. All other layers keep the product's codes and biases: AdaRound
+    and bias correction are not asked what they would do beside a layer in float, so they go on making up
+    for the rounding that is gone.
+    """
     layers = layers_of(ptq, recipe)
-    whole = ptq.quantized(recipe)
-    before = right(outputs_of(whole.simulated(), chosen))
-    noise = snr(ptq, whole.simulated(), layers, chosen)
+    whole = ptq.quantized(recipe, settled=Settled())
+    simulated = whole.simulated()
+    before = right(outputs_of(simulated, chosen))
+    noise = snr(ptq, simulated, layers, chosen)
     found = []
     for number, layer in enumerate(layers):
         tell(f"explaining: layer {number + 1} of {len(layers)}")
-        kept = ptq.quantized(replace(recipe, layers={**recipe.layers, layer.node: FLOAT}))
-        after = right(outputs_of(kept.simulated(), chosen))
-        found.append(LayerLoss(layer, noise[layer.node], float(after.mean() - before.mean())))
-    return found
+        but_one = replace(recipe, layers={**recipe.layers, layer.node: FLOAT})
+        kept = ptq.quantized(but_one, settled=whole.settled)
+        found.append(LayerLoss(layer, noise[layer.node], right(outputs_of(kept.simulated(), chosen))))
+    return Losses(before, found)
 
 
 def snr(ptq: Ptq, simulated: Any, layers: list[Layer], batches: Iterable[Batch]) -> dict[str, float]:

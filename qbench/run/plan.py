@@ -155,7 +155,7 @@ def make_plan(suite: Suite, profile: Profile, reached: Reached, selection: Selec
         spare_s = selection.budget_s - energy_s(len(plan.metered))
         kept, dropped = within(spare_s, matrix.cells, profile)
         plan = replace(plan, cells=kept, skips=(*plan.skips, *dropped), estimate_s=estimate_s(kept, profile))
-    more_s = energy_s(len(plan.metered)) + explain_s(len(plan.explained))
+    more_s = energy_s(len(plan.metered)) + explain_s(plan.explained)
     return replace(plan, estimate_s=plan.estimate_s + more_s)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from qbench.formats.artifact import Artifact
-    from qbench.quant.sensitivity import LayerLoss
+    from qbench.quant.sensitivity import Losses
 
 STRATEGIES: Registry[type[Strategy]] = Registry("technique", "qbench.strategies")
 
@@ -53,9 +53,15 @@ class Selection:
     """Examples to choose by; no page ever shows a number of them as a result."""
 
     data_id: str
-    inputs: dict[str, np.ndarray]  # each (count, ...)
-    # outputs (count, ...) -> per example, right or not; None: the float network's answers are right
+    inputs: dict[str, np.ndarray]  # each (count, ...), or more: see `filled`
+    # outputs of the first so many -> per example, right or not; None: the float network's answers are right
     right: Callable[[np.ndarray], np.ndarray] | None = None
+    filled: int = 0  # rows at the end that only fill up a fixed batch: they are no examples
+
+    @property
+    def count(self) -> int:
+        """Return how many examples there are."""
+        return len(next(iter(self.inputs.values()), ())) - self.filled
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +157,7 @@ class Strategy(abc.ABC):
         """
         return ""
 
-    def explain(self, artifact: Artifact, calibration: Calibration) -> list[LayerLoss]:
+    def explain(self, artifact: Artifact, calibration: Calibration) -> Losses:
         """Return what the rounding of each layer costs; for a strategy that `explains`.
 
         `artifact` is the network before this step; calibration.selection has the examples to judge by.

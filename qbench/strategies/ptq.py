@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from qbench.formats.artifact import Artifact, Note
-    from qbench.quant.sensitivity import LayerLoss
+    from qbench.quant.sensitivity import Losses
 
 COVERS = ("Conv", "Gemm", "MatMul", "ConvTranspose")
 BATCH = 32  # calibration examples at a time: bounds memory
@@ -172,7 +172,7 @@ class PostTraining(Strategy):
             if asked:
                 yield Note(what, str(count))
 
-    def explain(self, artifact: Artifact, calibration: Calibration) -> list[LayerLoss]:
+    def explain(self, artifact: Artifact, calibration: Calibration) -> Losses:
         """Return what each layer costs, on the first selection examples; see Strategy.explain."""
         if calibration.selection and not self.wants_calibration():  # none is given: ranges decide nothing
             calibration = replace(calibration, inputs=calibration.selection.inputs)

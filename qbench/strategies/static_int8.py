@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from qbench.formats.artifact import Artifact, Note
-    from qbench.quant.sensitivity import LayerLoss
+    from qbench.quant.sensitivity import Losses
 
 COVERS = ("Conv", "Gemm", "MatMul", "ConvTranspose")
 BATCH = 8  # calibration examples at a time: bounds the memory of the recorded activations, changes no range
@@ -125,7 +125,7 @@ class StaticInt8(Strategy):
         notes = (*artifact.notes, *self._saturation(path, calibration))
         return replace(artifact, path=path, state=self.state(artifact.state), notes=notes)
 
-    def explain(self, artifact: Artifact, calibration: Calibration) -> list[LayerLoss]:
+    def explain(self, artifact: Artifact, calibration: Calibration) -> Losses:
         """Return what each layer costs, on the first selection examples; see Strategy.explain."""
         granularity: Literal["per_tensor", "per_channel"] = (
             "per_channel" if self.per_channel else "per_tensor"

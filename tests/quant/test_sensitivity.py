@@ -1,11 +1,15 @@
 """What each layer's rounding costs: a layer that was made sensitive is found, and noise is told by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from small_networks import convolutions, damaged, network, node, products, ready, relative, said, some
 
+from qbench.quant import ptq
 from qbench.quant.affine import WeightGrid
-from qbench.quant.recipe import FLOAT, Recipe
+from qbench.quant.qdq_model import QdqModel
+from qbench.quant.recipe import FLOAT, Recipe, Settled
 from qbench.quant.sensitivity import Layer, alone, layers_of, losses, moved, outputs_of, snr
 
 ROWS = some(96, 8)
@@ -111,21 +115,98 @@ def test_a_damaged_layer_in_float_brings_answers_back():
     made = ready(damaged(1, 2), ROWS)
     first = made.wanted.argmax(1)
     found = losses(made.ptq, Recipe(), [{"x": ROWS}], lambda outputs: outputs.argmax(1) == first)
-    by_node = {loss.layer.node: loss for loss in found}
-    assert by_node["Gemm_2"].recovered > 0.1
-    assert by_node["Gemm_2"].recovered == max(loss.recovered for loss in found)
+    by_node = {loss.layer.node: loss for loss in found.layers}
+    back = {name: loss.right.mean() - found.right.mean() for name, loss in by_node.items()}
+    assert back["Gemm_2"] == max(back.values()) > 0.1
     assert by_node["Gemm_2"].snr_db < by_node["Gemm_0"].snr_db - 6
-    assert [loss.layer.name for loss in found] == ["w0", "w1"]
+    assert [loss.layer.name for loss in found.layers] == ["w0", "w1"]
 
 
-def test_what_comes_back_is_told_from_what_was_right_before():
+def test_what_is_right_is_kept_example_by_example():
     made = ready(products(), ROWS)
     shares = iter([0.5, 0.5, 0.75])  # right as a whole, with the first layer in float, with the second
     found = losses(made.ptq, Recipe(), [{"x": ROWS}], lambda o: np.arange(len(o)) < next(shares) * len(o))
-    assert [loss.recovered for loss in found] == [0, 0.25]
+    assert [right.sum() for right in (found.right, *(loss.right for loss in found.layers))] == [48, 48, 72]
 
 
 def test_a_layer_in_float_already_is_not_among_them():
     made = ready(products(), ROWS)
     found = losses(made.ptq, Recipe(layers={"Gemm_0": FLOAT}), [{"x": ROWS}], lambda o: o[:, 0] > 0)
-    assert [loss.layer.node for loss in found] == ["Gemm_2"]
+    assert [loss.layer.node for loss in found.layers] == ["Gemm_2"]
+
+
+def asked(made, recipe):
+    """Return the outputs that `losses` has judged: of the whole, then with each layer in float."""
+    heard = []
+
+    def right(outputs):
+        heard.append(outputs)
+        return outputs[:, 0] > 0
+
+    losses(made.ptq, recipe, made.ptq.batches(), right)
+    return heard
+
+
+def made_anew(made, recipe, layer):
+    """Return the outputs of the network quantized from the start with this layer in float."""
+    product = made.ptq.quantized(replace(recipe, layers={layer: FLOAT}))
+    return outputs_of(product.simulated(), made.ptq.batches())
+
+
+@pytest.mark.parametrize("recipe", [
+    Recipe(), Recipe(WeightGrid(4), activation_bits=4, keep_ends=True),
+    Recipe(WeightGrid(4), activation_bits=32), Recipe(WeightGrid(4, symmetric=False)),
+    Recipe(WeightGrid(4, "per_tensor"), symmetric=True),
+], ids=["8", "4 and 4", "weights alone", "asymmetric", "per tensor"])  # fmt: skip
+def test_plainly_rounded_a_layer_back_in_float_is_the_network_made_anew(recipe):
+    made = ready(convolutions(), some(32, 3, 6, 6))
+    whole, *parts = asked(made, recipe)
+    for found, layer in zip(parts, ("Conv_0", "Conv_2", "Gemm_6"), strict=True):
+        np.testing.assert_array_equal(found, made_anew(made, recipe, layer))
+        assert np.abs(found - whole).max() > 0
+
+
+LEARNED = Recipe(WeightGrid(3), rounding="adaround", bias_correction=True)
+
+
+def test_adaround_and_bias_correction_are_asked_once_a_layer(monkeypatch):
+    counts = dict.fromkeys(("adaround", "shift"), 0)
+
+    def counting(name):
+        true = getattr(ptq, name)
+
+        def call(*arguments):
+            counts[name] += 1
+            return true(*arguments)
+
+        return call
+
+    for name in counts:
+        monkeypatch.setattr(ptq, name, counting(name))
+    made = ready(convolutions(), some(32, 3, 6, 6))
+    assert len(asked(made, LEARNED)) == 4
+    assert counts == {"adaround": 3, "shift": 3}
+
+
+def codes_and_biases(model):
+    opened = QdqModel(model)
+    codes = {weight.node.name: weight.codes for weight in opened.weights}
+    return codes, {weight.node.name: opened.bias(weight.node) for weight in opened.weights}
+
+
+def test_the_layers_beside_one_in_float_stay_as_they_were_learned():
+    """Learned anew beside a layer in float, the others would come out otherwise: that is not compared."""
+    made = ready(convolutions(), some(32, 3, 6, 6))
+    whole = made.ptq.quantized(LEARNED, settled=Settled())
+    kept = made.ptq.quantized(replace(LEARNED, layers={"Conv_0": FLOAT}), settled=whole.settled)
+    (first, biases), (second, same) = (codes_and_biases(product.model) for product in (whole, kept))
+    assert set(first) - set(second) == {"Conv_0"}
+    for name, codes in second.items():
+        np.testing.assert_array_equal(codes, first[name])
+        np.testing.assert_array_equal(same[name], biases[name])
+    _, found, *_ = asked(made, LEARNED)
+    assert np.abs(found - made_anew(made, LEARNED, "Conv_0")).max() > 0
+
+
+def test_nothing_is_kept_of_a_product_unless_it_is_asked_for():
+    assert ready(products(), ROWS).ptq.quantized(Recipe()).settled is None

@@ -268,7 +268,8 @@ def test_each_observer_is_explained_by_ranges_of_its_own(in_format, images):
     data = Calibration("images", {"images": far}, selection=Selection("more", {"images": images}))
 
     def noise(**parameters):
-        return tuple(loss.snr_db for loss in StaticInt8(**parameters).explain(in_format("onnx"), data))
+        found = StaticInt8(**parameters).explain(in_format("onnx"), data)
+        return tuple(loss.snr_db for loss in found.layers)
 
     found = {name: noise(observer=name) for name in OBSERVERS}
     assert len(set(found.values())) == len(OBSERVERS)

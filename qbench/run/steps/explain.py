@@ -1,8 +1,10 @@
-"""Where is the loss? Each layer's noise, and what comes back when it alone stays in float."""
+"""Where is the loss? Each layer's noise, and what is right again when it alone is back in float."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+
+import numpy as np
 
 from qbench.cases import ArtifactSpec, Explained
 from qbench.formats import cache
@@ -15,6 +17,10 @@ from qbench.run.steps.given import given
 
 def explain(request: StepRequest, trace: Trace) -> Measured:
     """Ask the chain's last technique, on the file that it was applied to.
+
+    Returns:
+        Which examples the quantized network gets right, and which with each layer in float: the layers one
+        behind the other, each as many examples.
 
     Raises:
         DoesNotFit: whatever the technique says of the network.
@@ -29,14 +35,20 @@ def explain(request: StepRequest, trace: Trace) -> Measured:
     data = given(hop, before, dict(request.data_ids))
     found = strategy_of(hop.use).explain(before, data)
     chosen = data.selection.data_id if data.selection else ""
-    names = "\n".join(loss.layer.name for loss in found)
+    names = "\n".join(loss.layer.name for loss in found.layers)
     return Measured(
         (
-            Measurement("layer_snr", tuple(loss.snr_db for loss in found)),
-            Measurement("layer_recovered", tuple(loss.recovered for loss in found)),
+            Measurement("layer_snr", tuple(loss.snr_db for loss in found.layers)),
+            Measurement("selection_correct", _bits(found.right)),
+            Measurement("layer_correct", tuple(bit for loss in found.layers for bit in _bits(loss.right))),
         ),
         evidence=(
             Evidence("layers", names),
+            Evidence("judged by", found.judge),
             Evidence("data id", chosen),
         ),
     )
+
+
+def _bits(right: np.ndarray) -> tuple[int, ...]:
+    return tuple(right.astype(int).tolist())

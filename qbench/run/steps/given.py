@@ -77,13 +77,20 @@ def _training(task: Task, examples: Examples, fixed: int | None) -> Training:
 
 def _selection(task: Task, examples: Examples, fixed: int | None) -> Selection:
     def right(outputs: np.ndarray) -> np.ndarray:
-        """Judge the outputs of all examples in order, and of what filled up the last batch."""
-        found = _correct(task, outputs[: len(examples)], examples)
+        """Judge the outputs of the first so many examples in order, or of all and what fills up a batch."""
+        outputs = outputs[: len(examples)]
+        found = _correct(task, outputs, _first(examples, len(outputs)))
         assert found is not None
         return np.array(found.samples, bool)
 
-    judged = examples.labels is not None
-    return Selection(examples.data_id, _inputs(task, examples, fixed), right if judged else None)
+    judged, inputs = examples.labels is not None, _inputs(task, examples, fixed)
+    filled = len(next(iter(inputs.values()))) - len(examples)
+    return Selection(examples.data_id, inputs, right if judged else None, filled)
+
+
+def _first(examples: Examples, count: int) -> Examples:
+    labels = None if examples.labels is None else examples.labels[:count]
+    return replace(examples, raw={name: array[:count] for name, array in examples.raw.items()}, labels=labels)
 
 
 def _correct(task: Task, outputs: np.ndarray, examples: Examples) -> Measurement | None:
