@@ -50,7 +50,8 @@ class PostTraining(Strategy):
     keep_ends: the first and the last layer stay in 8 bits, as is usual below 8 (Esser et al. 2020,
     arXiv:1902.08153, section 4); of no effect at 8 and more.
     bias_correction: what rounding moves of a layer's mean output is added to its bias.
-    lean: biases as floats, which engines round as they load the file, and short names: see compact.py.
+    lean: biases as floats, which engines round as they load the file, and short names: see compact.py. Of
+    deployed files alone.
     group_size: weights that share a scale, of granularity per_group.
     """
 
@@ -104,6 +105,24 @@ class PostTraining(Strategy):
             raise BadParameter(
                 f'ptq: granularity = "{self.granularity}" with group_size = {self.group_size}',
                 fix='write granularity = "per_group" and group_size = 32 together, or neither',
+            )
+        self._refuse_idle()
+
+    def _refuse_idle(self) -> None:
+        """Refuse what would change no byte of the file, and only make a row that looks like another."""
+        if self.activation_bits == IN_FLOAT and self.observer != "mse":
+            raise BadParameter(
+                f'ptq: observer = "{self.observer}" says nothing to activation_bits = 32, which leaves '
+                "activations in float",
+                fix="write activation_bits = 8 beside it, or leave observer out",
+            )
+        if self.lean and not self.deployed:
+            raise BadParameter(
+                "ptq: lean = true says nothing to what is simulated in float: no file of integers is kept "
+                f"(weight_bits = {self.weight_bits}, activation_bits = {self.activation_bits}, granularity = "
+                f'"{self.granularity}", symmetric = {str(self.symmetric).lower()})',
+                fix="write weight_bits = 8 or 4, activation_bits = 8 or 16, and no per_group and no "
+                "symmetric = false beside it, or leave lean out",
             )
 
     @property

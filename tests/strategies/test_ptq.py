@@ -52,10 +52,25 @@ def stored(artifact):
     ({"granularity": "per_group"}, r"\"per_group\" with group_size = 0\n  fix: .* group_size = 32 together"),
     ({"group_size": 32}, r"granularity = \"per_channel\" with group_size = 32\n  fix: .* or neither"),
     ({"group_size": -8}, r"granularity = \"per_channel\" with group_size = -8\n  fix: .* or neither"),
+    ({"activation_bits": 32, "observer": "minmax"}, r"\"minmax\" says nothing to activation_bits = 32, .*\n  "
+     "fix: write activation_bits = 8 beside it, or leave observer out"),
+    ({"activation_bits": 32, "observer": "percentile", "percentile": 99.0}, "\"percentile\" says nothing to"),
+    ({"lean": True, "weight_bits": 3}, r"lean = true says .*weight_bits = 3, .*\n  fix: write weight_b"),
+    ({"lean": True, "activation_bits": 4}, r"lean = true says .* activation_bits = 4, .*\n .*leave lean out"),
+    ({"lean": True, "symmetric": False}, "lean = true says .*symmetric = false"),
+    ({"lean": True, "granularity": "per_group", "group_size": 8}, "lean = true says .*per_group"),
 ])  # fmt: skip
 def test_a_value_that_cannot_be_is_told_with_one_that_can(parameters, words):
     with pytest.raises(BadParameter, match=words):
         PostTraining(**parameters)
+
+
+@pytest.mark.parametrize("parameters", [
+    {"lean": True}, {"lean": True, "weight_bits": 4, "activation_bits": 16}, {"activation_bits": 32},
+    {"observer": "minmax"},
+], ids=str)  # fmt: skip
+def test_what_has_an_effect_is_taken(parameters):
+    PostTraining(**parameters)
 
 
 @pytest.mark.parametrize(("parameters", "state"), [
