@@ -65,7 +65,14 @@ class Ptq:
         ranges = self._ranges(network, layout, recipe)
         model = QdqModel(layout.written(network, ranges))
         ends = self.ends if recipe.keep_ends else set()
-        done = Product(model.model, self._narrow(model, recipe, ranges, ends))
+        narrow = self._narrow(model, recipe, ranges, ends)
+        done = Product(
+            model.model,
+            narrow,
+            layers=len(model.weights),
+            ends=sum(w.node.name in ends for w in model.weights) if recipe.weights.bits < ENDS else 0,
+            wide=len(model.activations) - len(narrow) if recipe.activation_bits < WIDE else 0,
+        )
         if learned:
             self._rescale(model, recipe, learned, done.narrow)
         if recipe.activation_bits == IN_FLOAT:

@@ -10,6 +10,7 @@ from qbench.cases import FakeQuant, Quantized, Scheme, State
 from qbench.errors import BadParameter, DoesNotFit
 from qbench.quant.affine import WeightGrid
 from qbench.quant.compact import compact
+from qbench.quant.ends import kept, with_ends
 from qbench.quant.explanation import explained
 from qbench.quant.onnx_layers import quietly, read_network
 from qbench.quant.ptq import Ptq
@@ -46,9 +47,10 @@ class PostTraining(Strategy):
     activations of 8 or 16. Weights of 4 bits are stored as such and widened to 8 when the file is loaded, so
     they gain size and no speed over 8. Everything else is simulated in float and has an accuracy alone.
 
-    activation_bits: 32 leaves activations in float, and looks at data for AdaRound and biases alone.
+    activation_bits: 32 leaves activations in float, and looks at data for AdaRound and biases alone. Below 8
+    the network's inputs and outputs stay at 8, and what shares a scale with them; a note has the count.
     keep_ends: the first and the last layer stay in 8 bits, as is usual below 8 (Esser et al. 2020,
-    arXiv:1902.08153, section 4); of no effect at 8 and more.
+    arXiv:1902.08153, section 4), and what these read; the state is then mixed. Of no effect at 8 and more.
     bias_correction: what rounding moves of a layer's mean output is added to its bias.
     lean: biases as floats, which engines round as they load the file, and short names: see compact.py. Of
     deployed files alone.
@@ -141,6 +143,7 @@ class PostTraining(Strategy):
         takes_fp32("ptq", before)
         activations = None if self.activation_bits == IN_FLOAT else self.activation_bits
         scheme = Scheme(self.weight_bits, activations, self.granularity)
+        scheme = with_ends(scheme) if self.keep_ends else scheme
         return Quantized(scheme) if self.deployed else FakeQuant(scheme)
 
     def apply(self, artifact: Artifact, calibration: Calibration, folder: Path) -> Artifact:
@@ -166,12 +169,14 @@ class PostTraining(Strategy):
         return replace(artifact, path=path, state=state, notes=(*artifact.notes, *self._notes(product)))
 
     def _notes(self, product: Product) -> Iterator[Note]:
-        """Yield how many layers took what was asked.
+        """Yield how many layers took what was asked, and what kept 8 bits.
 
         Raises:
             DoesNotFit: none did: the file would be that of a plainer technique under another name.
         """
         from qbench.formats.artifact import Note
+
+        yield from (Note(what, found) for what, found in kept(product, "ptq"))
 
         for asked, what, count, needs in (
             (self.bias_correction, "biases corrected", product.corrected, "Conv or Gemm"),
