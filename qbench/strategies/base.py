@@ -55,7 +55,13 @@ class Selection:
     data_id: str
     inputs: dict[str, np.ndarray]  # each (count, ...)
     # outputs (count, ...) -> per example, right or not; None: the float network's answers are right
-    right: Callable[[np.ndarray], np.ndarray] | None = None
+    right: Callable[[np.ndarray], np.ndarray] | None = None  # of the real ones alone
+    count: int | None = None  # the first so many are real, what follows fills up a fixed batch; None: all are
+
+    @property
+    def real(self) -> int:
+        """Return how many examples there are, without what fills up the last batch."""
+        return len(next(iter(self.inputs.values()))) if self.count is None else self.count
 
 
 @dataclass(frozen=True, slots=True)

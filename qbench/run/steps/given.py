@@ -68,7 +68,8 @@ def _selection(task: Task, examples: Examples, fixed: int | None) -> Selection:
         return np.array(found.samples, bool)
 
     judged = examples.labels is not None
-    return Selection(examples.data_id, _inputs(task, examples, fixed), right if judged else None)
+    inputs = _inputs(task, examples, fixed)
+    return Selection(examples.data_id, inputs, right if judged else None, len(examples))
 
 
 def _correct(task: Task, outputs: np.ndarray, examples: Examples) -> Measurement | None:
