@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from math import log as natural_log
 from math import sqrt
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ class Steps:
     zero_point: Tensor
     low: int
     high: int
+    widest: float | None = None  # what a learned scale may not exceed; see Rounding.hold
 
 
 def rounded(x: Tensor, scale: Tensor, zero_point: Tensor, low: int, high: int) -> Tensor:
@@ -65,7 +67,7 @@ def _module_class() -> Any:
 
 
 class Rounding(Module):
-    """Grids by tensor name; made by `rounding`."""
+    """Grids by tensor name; made by `rounding`. Tensors given one and the same grid share its step."""
 
     def __init__(self, grids: dict[str, Steps], *, learned: bool) -> None:
         """Make a parameter of every scale, which is trained only where `learned` says so."""
@@ -74,13 +76,25 @@ class Rounding(Module):
 
         super().__init__()
         self._grids = grids
-        self._order = {name: place for place, name in enumerate(grids)}
-        logs = (torch.log(steps.scale) for steps in grids.values())  # a step stays above 0
+        own = {id(steps): steps for steps in grids.values()}
+        places = {which: place for place, which in enumerate(own)}
+        self._order = {name: places[id(steps)] for name, steps in grids.items()}
+        logs = (torch.log(steps.scale) for steps in own.values())  # a step stays above 0
         self.logs = ParameterList([Parameter(log, requires_grad=learned) for log in logs])
 
     def scale(self, name: str) -> Tensor:
         """Return the scale of this tensor as it stands."""
         return self.logs[self._order[name]].exp()
+
+    def hold(self) -> None:
+        """Put learned scales that have grown beyond their widest back to it; for after every step."""
+        import torch
+
+        with torch.no_grad():
+            for name, steps in self._grids.items():
+                log = self.logs[self._order[name]]
+                if steps.widest is not None and log.requires_grad:
+                    log.clamp_(max=natural_log(steps.widest))
 
     def forward(self, name: str, x: Tensor) -> Tensor:
         """Return the tensor of this name, rounded if it has a grid."""

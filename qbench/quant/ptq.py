@@ -70,9 +70,17 @@ class Ptq:
         ranges = self._ranges(network, layout, recipe)
         model = QdqModel(layout.written(network, ranges))
         ends = self.ends if recipe.keep_ends else set()
-        done = Product(model.model, self._narrow(model, recipe, ranges, ends), settled=settled)
+        narrow = self._narrow(model, recipe, ranges, ends)
+        done = Product(
+            model.model,
+            narrow,
+            layers=len(model.weights),
+            ends=sum(w.node.name in ends for w in model.weights) if recipe.weights.bits < ENDS else 0,
+            settled=settled,
+            wide=len(model.activations) - len(narrow) if recipe.activation_bits < WIDE else 0,
+        )
         if learned:
-            self._rescale(model, recipe, learned, done.narrow)
+            self._rescale(model, learned, done.narrow)
         if recipe.activation_bits == IN_FLOAT:
             done = replace(done, in_float=_copy(self.network))
         counts = [
@@ -140,19 +148,34 @@ class Ptq:
                 narrow[activation.tensor] = bits
         return narrow
 
-    def _rescale(self, model: QdqModel, recipe: Recipe, scales: Scales, narrow: dict[str, int]) -> None:
-        """Give activations the scales that were learned, never wider than what was seen.
-
-        A Clip or Relu before them may have left the graph, because the codes end where it did.
-        """
+    def _rescale(self, model: QdqModel, scales: Scales, narrow: dict[str, int]) -> None:
+        """Give activations the scales that were learned, never wider than `widest` lets them be."""
+        limits = self.widest(model, narrow)
         for activation in model.activations:
             name = float_name(activation.tensor)
-            scale, seen = scales.activations.get(name), self._seen.get(name)
-            if scale is not None and seen is not None:
-                bits = narrow.get(activation.tensor, max(recipe.activation_bits, WIDE))
-                widest, _ = activation_scale(seen.low, seen.high, bits)
+            scale = scales.activations.get(name)
+            if scale is not None:
                 zero = int(activation.zero_point.reshape(-1)[0])
-                model.set_activation(activation, min(scale, widest), zero)
+                model.set_activation(activation, min(scale, limits.get(name, scale)), zero)
+
+    def widest(self, model: QdqModel, narrow: dict[str, int]) -> dict[str, float]:
+        """Return the widest scale of every activation that takes the place of a Clip, by its float tensor.
+
+        onnxruntime's quantizer leaves a Clip (Relu6) out where the codes end as it did: wider steps would let
+        through what it cut off. A Relu that it leaves out ends at code 0, whatever the step. What has its
+        scale in common with such an activation has its limit too.
+        """
+        left = {node.name for node in model.model.graph.node}
+        gone = {n.output[0] for n in self.nodes.values() if n.op_type == "Clip" and n.name not in left}
+        limits: dict[str, float] = {}
+        for activation in model.activations:
+            name, scale = float_name(activation.tensor), activation.node.input[1]
+            if name in gone:
+                seen = self._seen[name]
+                own, _ = activation_scale(seen.low, seen.high, narrow.get(activation.tensor, WIDE))
+                limits[scale] = min(own, limits.get(scale, own))
+        named = {float_name(a.tensor): a.node.input[1] for a in model.activations}
+        return {name: limits[scale] for name, scale in named.items() if scale in limits}
 
     @property
     def ends(self) -> set[str]:

@@ -1,7 +1,7 @@
 """Quantization-aware training of an ONNX network: from a post-training result to a better one of its form.
 
 The float network runs in torch with every weight and activation rounded where the QDQ file rounds it, so what
-is learned is what is deployed.
+is learned is what is deployed: a learned scale that may not grow in the file may not grow in training either.
 """
 
 from __future__ import annotations
@@ -50,9 +50,14 @@ def trained(
     if coarse:
         student.around = coarse_gradients()
     held = holder(student, zeros_of(ptq.network))  # what an earlier link pruned stays out
-    told = learn(student, teacher, take, count, schedule, key=key, after_step=held)
     found = student.through
     assert isinstance(found, Rounding)
+
+    def hold() -> None:
+        held()
+        found.hold()
+
+    told = learn(student, teacher, take, count, schedule, key=key, after_step=hold)
     product = ptq.trained(student.write_back()).quantized(recipe, _scales(ptq, begun, found))
     return product, told
 
@@ -73,10 +78,14 @@ def grids(ptq: Ptq, product: Product, recipe: Recipe) -> dict[str, Steps]:
             shape[weight.axis] = -1
         scale = torch.from_numpy(weight.scale.reshape(shape).copy())
         found[node.input[weight.position]] = Steps(scale, torch.zeros(()), -high, high)
+    limits = ptq.widest(model, product.narrow)
+    shared: dict[str, Steps] = {}  # by the scale's name: what shares one in the file learns one
     for activation in model.activations:
+        name = float_name(activation.tensor)
         bits = product.narrow.get(activation.tensor, WIDE)
         scale, zero = (_one(array) for array in (activation.scale, activation.zero_point))
-        found[float_name(activation.tensor)] = Steps(scale, zero, 0, 2**bits - 1)
+        own = Steps(scale, zero, 0, 2**bits - 1, limits.get(name))
+        found[name] = shared.setdefault(activation.node.input[1], own)
     return found
 
 

@@ -63,6 +63,9 @@ class Product:
     narrow: dict[str, int]
     corrected: int = 0  # biases
     learned: int = 0  # layers that AdaRound rounded
+    layers: int = 0  # that are quantized
+    ends: int = 0  # of these, the ones kept at more bits than were asked
+    wide: int = 0  # activations that keep the file's width where others are narrow
     in_float: Any = None  # the float network with rounded weights, where activations stay in float
     settled: Settled | None = None  # what its layers became, where that was asked for
 

@@ -32,11 +32,15 @@ class Lessons(Protocol):
         """Return what makes rows of them into inputs."""
 
 
+USUAL = Schedule(epochs=0, learning_rate=5e-4)  # what a link has where a suite says nothing of training
+
+
 def check_schedule(technique: str, schedule: Schedule, *, least: int = 0) -> None:
     """Check what a suite wrote about training.
 
     Raises:
-        BadParameter: fewer than `least` epochs, or a number out of its range.
+        BadParameter: fewer than `least` epochs, a number out of its range, or one that says how to train
+            where no epoch is asked.
     """
     for name, low in (("epochs", least), ("batch", 1), ("seed", 0), ("minutes", 0)):
         if getattr(schedule, name) < low:
@@ -49,6 +53,18 @@ def check_schedule(technique: str, schedule: Schedule, *, least: int = 0) -> Non
             f"{technique}: learning_rate = {schedule.learning_rate:g} is not above 0 and at most 1",
             fix="write learning_rate = 0.0005",
         )
+    if not schedule.epochs:
+        _refuse_idle(technique, schedule)
+
+
+def _refuse_idle(technique: str, schedule: Schedule) -> None:
+    for name in ("batch", "learning_rate", "seed", "minutes"):
+        value = getattr(schedule, name)
+        if value != getattr(USUAL, name):
+            raise BadParameter(
+                f"{technique}: {name} = {value:g} says nothing to epochs = 0, which trains nothing",
+                fix=f"write epochs = 1 beside it, or leave {name} out",
+            )
 
 
 def refined(

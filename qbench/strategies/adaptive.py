@@ -52,8 +52,8 @@ class Adaptive(Strategy):
     this processor, by onnxruntime's profiler. accuracy: what may be lost on the selection split; the fewest
     bytes that keep within it are searched for, and the search ends early.
     assign: how bits are chosen; random (by seed) and largest are what the program is held against.
-    float_layers: whether a layer may stay in float. Of no effect on random and largest, which choose between
-    8 and 4 bits as the uniform networks do.
+    float_layers: whether a layer may stay in float. Not for random and largest, which choose between 8 and 4
+    bits as the uniform networks do.
     bias_correction: of the network that comes out.
     """
 
@@ -101,6 +101,12 @@ class Adaptive(Strategy):
             raise BadParameter(
                 f'adaptive: seed = {self.seed} says nothing to assign = "{self.assign}", which draws no lot',
                 fix='write assign = "random" beside it, or leave seed out',
+            )
+        if not self.float_layers and self.assign != "milp":
+            raise BadParameter(
+                f'adaptive: float_layers = false says nothing to assign = "{self.assign}", which leaves '
+                "no layer in float",
+                fix='write assign = "milp" beside it, or leave float_layers out',
             )
 
     def wants_selection(self) -> bool:

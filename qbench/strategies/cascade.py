@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 NAME = "cascade"
 COVERS = ("Conv", "Gemm", "MatMul", "ConvTranspose")
 BATCH = 32  # calibration examples at a time: bounds memory
+DROP = 0.005
 BITS: dict[str, Literal[8, 4]] = {"int8": 8, "w4a8": 4}  # of weights
 
 
@@ -48,7 +49,8 @@ class Cascade(Strategy):
 
     low, high: what answers first, and what then; w4a8 is int8 with weights in 4 bits.
     max_drop: share of the selection examples that may be lost against `high` alone.
-    threshold: this one, whatever it loses, told on calibration examples; 0 fits it.
+    threshold: this one, whatever it loses, told on calibration examples; 0 fits it. Beside another,
+    max_drop is refused.
     """
 
     about: ClassVar[str] = "two networks in one file: a more exact one answers where int8 is unsure"
@@ -62,7 +64,7 @@ class Cascade(Strategy):
 
     low: Literal["int8", "w4a8"] = "int8"
     high: Literal["float", "int8"] = "float"
-    max_drop: float = 0.005
+    max_drop: float = DROP
     threshold: float = 0.0
 
     def __post_init__(self) -> None:
@@ -87,6 +89,12 @@ class Cascade(Strategy):
             raise BadParameter(
                 f"{NAME}: threshold = {self.threshold:g} is no probability",
                 fix="write a number from 0 to 1; 0 fits it on the selection examples",
+            )
+        if self.threshold and self.max_drop != DROP:
+            raise BadParameter(
+                f"{NAME}: max_drop = {self.max_drop:g} says nothing to threshold = {self.threshold:g}, which "
+                "is taken whatever it loses",
+                fix="leave threshold out to fit it, or leave max_drop out",
             )
 
     def wants_selection(self) -> bool:

@@ -34,6 +34,7 @@ class ChannelPrune(Strategy):
     multiple: engines take channels in blocks; groups of fewer are counted one by one.
     epochs: above 0, what is left is trained toward the answers of the network given.
     minutes: no further epoch is begun when it would end later; 0: no limit.
+    batch, learning_rate, seed and minutes say how to train: refused where epochs is 0.
     """
 
     about: ClassVar[str] = "the weakest channels leave the network, which becomes smaller and faster"

@@ -29,6 +29,7 @@ class MagnitudePrune(Strategy):
     scope: the share is taken of every layer, or of the network, where a layer of small weights loses more.
     epochs: above 0, what is left is trained toward the answers of the network given; zeros stay.
     minutes: no further epoch is begun when it would end later; 0: no limit.
+    batch, learning_rate, seed and minutes say how to train: refused where epochs is 0.
     """
 
     about: ClassVar[str] = "the smallest weights become 0, wherever they are; trained afterwards if asked"

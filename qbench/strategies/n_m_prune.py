@@ -31,6 +31,7 @@ class NMPrune(Strategy):
 
     epochs: above 0, what is left is trained toward the answers of the network given; zeros stay.
     minutes: no further epoch is begun when it would end later; 0: no limit.
+    batch, learning_rate, seed and minutes say how to train: refused where epochs is 0.
     """
 
     about: ClassVar[str] = "of every m neighbouring weights n stay, for sparse kernels; trained if asked"

@@ -179,8 +179,8 @@ class Chooser:
 
     @property
     def count(self) -> int:
-        """Return how many examples are used."""
-        return min(EXAMPLES, len(next(iter(self.selection.inputs.values()))))
+        """Return how many examples are used: none that only fills up the last batch, which has no label."""
+        return min(EXAMPLES, self.selection.count)
 
     @property
     def float_share(self) -> float:

@@ -10,6 +10,7 @@ from qbench.cases import FakeQuant, Quantized, Scheme, State
 from qbench.errors import BadParameter, DoesNotFit
 from qbench.quant.affine import WeightGrid
 from qbench.quant.compact import compact
+from qbench.quant.ends import kept, with_ends
 from qbench.quant.explanation import explained
 from qbench.quant.onnx_layers import quietly, read_network
 from qbench.quant.ptq import Ptq
@@ -46,11 +47,13 @@ class PostTraining(Strategy):
     activations of 8 or 16. Weights of 4 bits are stored as such and widened to 8 when the file is loaded, so
     they gain size and no speed over 8. Everything else is simulated in float and has an accuracy alone.
 
-    activation_bits: 32 leaves activations in float, and looks at data for AdaRound and biases alone.
+    activation_bits: 32 leaves activations in float, and looks at data for AdaRound and biases alone. Below 8
+    the network's inputs and outputs stay at 8, and what shares a scale with them; a note has the count.
     keep_ends: the first and the last layer stay in 8 bits, as is usual below 8 (Esser et al. 2020,
-    arXiv:1902.08153, section 4); of no effect at 8 and more.
+    arXiv:1902.08153, section 4), and what these read; the state is then mixed. Of no effect at 8 and more.
     bias_correction: what rounding moves of a layer's mean output is added to its bias.
-    lean: biases as floats, which engines round as they load the file, and short names: see compact.py.
+    lean: biases as floats, which engines round as they load the file, and short names: see compact.py. Of
+    deployed files alone.
     group_size: weights that share a scale, of granularity per_group.
     """
 
@@ -105,6 +108,24 @@ class PostTraining(Strategy):
                 f'ptq: granularity = "{self.granularity}" with group_size = {self.group_size}',
                 fix='write granularity = "per_group" and group_size = 32 together, or neither',
             )
+        self._refuse_idle()
+
+    def _refuse_idle(self) -> None:
+        """Refuse what would change no byte of the file, and only make a row that looks like another."""
+        if self.activation_bits == IN_FLOAT and self.observer != "mse":
+            raise BadParameter(
+                f'ptq: observer = "{self.observer}" says nothing to activation_bits = 32, which leaves '
+                "activations in float",
+                fix="write activation_bits = 8 beside it, or leave observer out",
+            )
+        if self.lean and not self.deployed:
+            raise BadParameter(
+                "ptq: lean = true says nothing to what is simulated in float: no file of integers is kept "
+                f"(weight_bits = {self.weight_bits}, activation_bits = {self.activation_bits}, granularity = "
+                f'"{self.granularity}", symmetric = {str(self.symmetric).lower()})',
+                fix="write weight_bits = 8 or 4, activation_bits = 8 or 16, and no per_group and no "
+                "symmetric = false beside it, or leave lean out",
+            )
 
     @property
     def deployed(self) -> bool:
@@ -122,6 +143,7 @@ class PostTraining(Strategy):
         takes_fp32("ptq", before)
         activations = None if self.activation_bits == IN_FLOAT else self.activation_bits
         scheme = Scheme(self.weight_bits, activations, self.granularity)
+        scheme = with_ends(scheme) if self.keep_ends else scheme
         return Quantized(scheme) if self.deployed else FakeQuant(scheme)
 
     def apply(self, artifact: Artifact, calibration: Calibration, folder: Path) -> Artifact:
@@ -147,12 +169,14 @@ class PostTraining(Strategy):
         return replace(artifact, path=path, state=state, notes=(*artifact.notes, *self._notes(product)))
 
     def _notes(self, product: Product) -> Iterator[Note]:
-        """Yield how many layers took what was asked.
+        """Yield how many layers took what was asked, and what kept 8 bits.
 
         Raises:
             DoesNotFit: none did: the file would be that of a plainer technique under another name.
         """
         from qbench.formats.artifact import Note
+
+        yield from (Note(what, found) for what, found in kept(product, "ptq"))
 
         for asked, what, count, needs in (
             (self.bias_correction, "biases corrected", product.corrected, "Conv or Gemm"),

@@ -11,6 +11,7 @@ from qbench.cases import FakeQuant, Quantized, Scheme, State
 from qbench.errors import BadParameter, DoesNotFit
 from qbench.quant.affine import WeightGrid
 from qbench.quant.compact import compact
+from qbench.quant.ends import kept, with_ends
 from qbench.quant.learning import Schedule, checkpoint_key
 from qbench.quant.onnx_layers import quietly, read_network
 from qbench.quant.ptq import Ptq
@@ -45,7 +46,9 @@ class QuantizationAwareTraining(Strategy):
     gradients: int8 rounds them stochastically on their way back, as low-precision training would; in float
     arithmetic, so it costs time here and shows what such training is worth.
     minutes: no further epoch is begun when it would end later; 0: no limit. A faster machine gets further.
-    keep_ends: the first and the last layer stay in 8 bits.
+    activation_bits: below 8 the network's inputs and outputs stay at 8, and what shares a scale with them; a
+    note has the count.
+    keep_ends: the first and the last layer stay in 8 bits, and what these read; the state is then mixed.
     """
 
     about: ClassVar[str] = "quantization-aware training that ends in a deployed file"
@@ -87,13 +90,15 @@ class QuantizationAwareTraining(Strategy):
         """Return the bits asked for, deployed or simulated; see Strategy.state."""
         takes_fp32("qat", before)
         scheme = Scheme(self.weight_bits, self.activation_bits, "per_channel")
+        scheme = with_ends(scheme) if self.keep_ends else scheme
         return Quantized(scheme) if self.deployed else FakeQuant(scheme)
 
     def apply(self, artifact: Artifact, calibration: Calibration, folder: Path) -> Artifact:
         """Train and write the file; see Strategy.apply.
 
         Raises:
-            DoesNotFit: also where there is nothing to learn from, or an operator that training does not know.
+            DoesNotFit: also where there is nothing to learn from, an operator that training does not know, or
+                no layer that keep_ends leaves to the bits asked for.
             Diverged: the loss left the numbers, or came to many times what it was.
         """
         import onnx
@@ -126,8 +131,8 @@ class QuantizationAwareTraining(Strategy):
             )
         path = folder / "model.onnx"
         onnx.save(compact(product.model) if self.deployed else product.simulated(), path)
-        note = Note("training", str(told), warns=False)
-        notes = (*artifact.notes, note)
+        told_of = Note("training", str(told), warns=False)
+        notes = (*artifact.notes, told_of, *(Note(what, found) for what, found in kept(product, "qat")))
         state = self.state(artifact.state)
         return replace(artifact, path=path, state=state, notes=notes, earlier_s=told.earlier_s)
 

@@ -190,12 +190,13 @@ def alternatives(name, field):
     if hint is bool:
         return [not usual]
     numbers = [usual * 2, usual // 2, usual + 1] if hint is int else [usual / 2] if hint is float else []
-    return [value for value in numbers if value != usual and builds(kind, field, value)][:1]
+    beside = BESIDE.get((name, field), {})
+    return [value for value in numbers if value != usual and builds(kind, beside | {field: value})][:1]
 
 
-def builds(kind, field, value):
+def builds(kind, parameters):
     try:
-        kind(**{field: value})
+        kind(**parameters)
     except ValueError:
         raise
     except Exception:  # BadParameter: out of range

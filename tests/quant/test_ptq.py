@@ -411,17 +411,34 @@ def test_ranges_are_those_of_all_the_data_whatever_is_looked_at(images):
     assert fresh._seen is few._seen
 
 
-def test_scales_that_were_learned_are_taken_and_never_wider_than_what_was_seen(rows):
+def test_scales_that_were_learned_are_taken(rows):
     before = QdqModel(rows.ptq.quantized(Recipe()).model)
     steps = {a.tensor: a.scale.item() for a in before.activations}
     given = Scales({"Gemm_0": np.full((8, 1), 0.02, "f4")}, {"x": 99.0, "r0": steps["r0"] / 2})
     after = QdqModel(rows.ptq.quantized(Recipe(), given).model)
     found = {a.tensor: a.scale.item() for a in after.activations}
     assert found["r0"] == pytest.approx(steps["r0"] / 2)
-    assert found["x"] == pytest.approx(np.ptp(ROWS) / 255, rel=0.01)
+    assert found["x"] == pytest.approx(99)
     first, second = after.weights
     np.testing.assert_array_equal(first.scale, np.full(8, 0.02, "f4"))
     np.testing.assert_array_equal(second.codes, before.weights[1].codes)
+
+
+def test_a_scale_that_was_learned_lets_nothing_through_that_a_clip_cut_off():
+    nodes = [
+        node("Gemm", ["x", "w"], ["h"]),
+        node("Clip", ["h", "low", "high"], ["c"]),
+        node("Gemm", ["c", "w"], ["y"]),
+    ]
+    made = ready(network(nodes, (8,), {"w": some(8, 8), "low": np.float32(0), "high": np.float32(1.5)}), ROWS)
+    recipe = Recipe(observer="minmax")
+    before = made.ptq.quantized(recipe)
+    assert "Clip" not in {n.op_type for n in before.model.graph.node}
+    assert made.ptq.widest(QdqModel(before.model), {}) == {"c": pytest.approx(1.5 / 255)}
+    after = made.ptq.quantized(recipe, Scales({}, {"x": 0.1, "c": 0.1}))
+    found = {a.tensor: a.scale.item() for a in QdqModel(after.model).activations}
+    assert (found["x"], found["c"]) == (pytest.approx(0.1), pytest.approx(1.5 / 255))
+    assert said(_with(after.simulated(), "c_DequantizeLinear_Output"), ROWS).max() == pytest.approx(1.5)
 
 
 def test_another_network_of_the_same_nodes_takes_the_same_ranges(rows):

@@ -7,7 +7,7 @@ from onnx import TensorProto, numpy_helper
 from small_networks import convolutions, network, node, products, ready, relative, said, some
 
 from qbench.quant.affine import WeightGrid
-from qbench.quant.fake_quant import rounding
+from qbench.quant.fake_quant import Rounding, rounding
 from qbench.quant.learning import Schedule, distance
 from qbench.quant.qat import _scales, grids, trained
 from qbench.quant.qdq_model import QdqModel
@@ -72,10 +72,24 @@ def test_before_training_the_student_is_the_file(recipe, learned, images):
     assert relative(own, file) < 0.3 * relative(own, images.wanted)
 
 
+def clipped():
+    """Return the convolutions with a Clip that cuts off in the place of every Relu."""
+    model = convolutions()
+    limits = [numpy_helper.from_array(np.float32(value), name) for name, value in (("low", 0), ("high", 2))]
+    model.graph.initializer.extend(limits)
+    for one in model.graph.node:
+        if one.op_type == "Relu":
+            one.op_type = "Clip"
+            one.input.extend(["low", "high"])
+    return model
+
+
 @pytest.mark.parametrize("recipe", RECIPES[1:], ids=str)
-@pytest.mark.parametrize("learned", [False, True])
-def test_after_training_the_file_is_the_student(recipe, learned, images):
+@pytest.mark.parametrize("grown", [None, -0.05, 0.4], ids=str)
+@pytest.mark.parametrize("build", [convolutions, clipped])
+def test_after_training_the_file_is_the_student(build, recipe, grown):
     """The weights and the scales have moved: the file made of them answers as the student does."""
+    images, learned = ready(build(), IMAGES), grown is not None
     student, begun = student_of(images.ptq, recipe, learned)
     rng = np.random.default_rng(0)
     with torch.no_grad():
@@ -83,8 +97,9 @@ def test_after_training_the_file_is_the_student(recipe, learned, images):
             weight.mul_(torch.from_numpy(rng.uniform(0.9, 1.0, weight.shape).astype("f4")))
         if learned:
             for log in student.through.logs:
-                log.sub_(0.05)
+                log.add_(grown)
     rounds = student.through
+    rounds.hold()  # as after every step
     product = images.ptq.trained(student.write_back()).quantized(recipe, _scales(images.ptq, begun, rounds))
     file = said(product.simulated(), IMAGES)
     own = answer(student, IMAGES, product.model, images.ptq)
@@ -128,6 +143,33 @@ def test_scales_move_where_they_are_learned_and_only_there(steps, images):
     scales = [{a.tensor: a.scale.item() for a in model.activations} for model in (begun, ended)]
     assert (scales[0]["r1"] == pytest.approx(scales[1]["r1"], rel=1e-5)) is not steps
     assert scales[1]["r1"] <= scales[0]["r1"] * 4
+
+
+def test_a_scale_grows_in_training_only_where_the_file_lets_it():
+    made = ready(clipped(), IMAGES)
+    student, _ = student_of(made.ptq, RECIPES[1], learned=True)
+    before = {name: student.through.scale(name).item() for name in ("x", "y")}
+    with torch.no_grad():
+        for log in student.through.logs:
+            log.add_(1.0)
+    student.through.hold()
+    grew = {name: student.through.scale(name).item() / old for name, old in before.items()}
+    assert (grew["x"], grew["y"]) == (pytest.approx(np.e), pytest.approx(np.e))
+    for name in ("r1", "r2", "p", "f"):  # where the Clip ends, and what shares its scale
+        assert student.through.scale(name).item() == pytest.approx(2 / 255)
+
+
+def test_scales_are_held_after_every_step(monkeypatch):
+    held, kept = [], Rounding.hold
+    monkeypatch.setattr(Rounding, "hold", lambda self: held.append(kept(self)))
+    run(ready(clipped(), IMAGES), RECIPES[1], Schedule(2, 1e-3, batch=16), steps=True)
+    assert len(held) == 2 * 3
+
+
+def test_what_shares_a_scale_in_the_file_shares_it_in_training(images):
+    student, begun = student_of(images.ptq, RECIPES[1], learned=True)
+    names = {a.node.input[1] for a in QdqModel(begun.model).activations}
+    assert len(student.through.logs) == len(QdqModel(begun.model).weights) + len(names)
 
 
 def test_the_network_that_was_given_stays_as_it_was(images):

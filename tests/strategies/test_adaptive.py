@@ -56,6 +56,9 @@ def bits(product):
     ({"limit": 1.0}, r"limit = 1 is no share"),
     ({"seed": 3}, r"seed = 3 says nothing to assign = \"milp\".*\n  fix: write assign = \"random\""),
     ({"seed": 3, "assign": "largest"}, r"seed = 3 says nothing to assign = \"largest\""),
+    ({"float_layers": False, "assign": "random"}, r"float_layers = false says nothing to assign = \"random\""
+     ", .*\n  fix: write assign = \"milp\" beside it, or leave float_layers out"),
+    ({"float_layers": False, "assign": "largest"}, r"false says nothing to assign = \"largest\""),
     ({"assign": "random", "budget": "accuracy"}, r"at equal bytes, not by accuracy\n  fix: write budget"),
     ({"assign": "largest", "budget": "latency"}, r"compared at equal bytes, not by latency"),
 ])  # fmt: skip

@@ -231,6 +231,10 @@ def test_the_file_is_compared_by_inputs_that_reach_both_networks(in_format, imag
         ({"high": "int8"}, "low and high are both int8(.|\n)*fix: write low = \"w4a8\""),
         ({"max_drop": 1.0}, "max_drop = 1 is no share(.|\n)*fix: write max_drop = 0.005"),
         ({"max_drop": float("nan")}, "max_drop = nan is no share"),
+        (
+            {"threshold": 0.5, "max_drop": 0.1},
+            "max_drop = 0.1 says nothing to threshold = 0.5, (.|\n)*fix: leave threshold out to fit it",
+        ),
         ({"threshold": 1.5}, "threshold = 1.5 is no probability\n  fix: write a number from 0 to 1"),
     ],
 )  # fmt: skip

@@ -1,6 +1,9 @@
 """Accuracy control: what it chooses by, what it puts back, and what it says of it."""
 
+from dataclasses import replace
+
 import numpy as np
+import onnx
 import pytest
 
 from qbench.backends.base import BACKENDS, Placement
@@ -101,9 +104,10 @@ def test_without_selection_examples_there_is_nothing_to_choose_by(selection, in_
 # --- the chooser ------------------------------------------------------------------------------------
 
 
-def chooser(count, right=None, fixed=None):
+def chooser(count, right=None, fixed=None, real=None):
     """Return a chooser whose network answers twice each row, and the sizes of the batches that it saw."""
     rows, sizes = np.arange(count * 2, dtype="f4").reshape(count, 2), []
+    filled = 0 if real is None else count - real
 
     def run_of(factor):
         def run(batch):
@@ -112,7 +116,7 @@ def chooser(count, right=None, fixed=None):
 
         return run
 
-    given = Calibration("", {}, fixed, selection=Selection("", {"images": rows}, right))
+    given = Calibration("", {}, fixed, selection=Selection("", {"images": rows}, right, filled))
     return Chooser.of(given, run_of, 2), sizes
 
 
@@ -133,3 +137,39 @@ def test_part_of_the_examples_is_judged_as_part_of_all():
     share, moved = found.validate(3, [7, 2])  # half again as much: a quarter of the square
     assert share == pytest.approx(-0.25e-6)
     assert moved == pytest.approx([-0.25, -0.25])
+
+
+def test_what_only_fills_up_the_last_batch_is_never_judged():
+    """Ten examples for a network of batches of four: two more rows, for which there is no label."""
+
+    def right(outputs):  # as run/steps/given.py cuts: labels of the real ones alone
+        return outputs[:10, 0] == 4 * np.arange(10)
+
+    found, sizes = chooser(12, right, fixed=4, real=10)
+    assert found.count == 10
+    assert found.float_share == 1.0
+    assert found.share(found.run_of(3)) == 0.1  # three times 0 is right
+    assert found.validate(2, range(found.count)) == (1.0, [0] * 10)
+    assert set(sizes) == {4}
+    unlabelled, _ = chooser(12, fixed=4, real=10)
+    assert unlabelled.count == 10
+
+
+def test_few_examples_with_labels_and_a_fixed_batch_as_a_run_gives_them(
+    in_format, images, tmp_path, monkeypatch
+):
+    """The whole step, but for the search: 10 examples fill two batches of 8 up to 16 rows."""
+    source = in_format("onnx")
+    model = onnx.load(source.path)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 8
+    del model.graph.value_info[:]
+    onnx.save(model, tmp_path / "fixed.onnx")
+    filled = CHOSEN[np.minimum(np.arange(16), 9)]
+    selection = Selection("", {"images": filled}, lambda outputs: np.arange(len(outputs[:10])) > 0, 6)
+    monkeypatch.setattr(AccuracyControl, "_quantized", lambda self, given, data, chooser: int8)
+    (tmp_path / "int8").mkdir()
+    fixed = replace(source, path=tmp_path / "fixed.onnx")
+    given = Calibration("", {"images": images}, 8, selection=selection)
+    int8 = onnx.load(STRATEGIES["static_int8"]().apply(fixed, given, tmp_path / "int8").path)
+    (note,) = AccuracyControl().apply(fixed, given, tmp_path).notes
+    assert note.found == "0 of 3 layers in float; 0.00% lost of 10 selection examples, 1.00% allowed"

@@ -72,6 +72,19 @@ def test_a_value_that_cannot_be_is_told_with_those_that_can(name, parameters, to
         STRATEGIES[name](**parameters)
 
 
+@pytest.mark.parametrize(("field", "value"), [
+    ("batch", 32), ("learning_rate", 1e-3), ("seed", 3), ("minutes", 2.5),
+])  # fmt: skip
+@pytest.mark.parametrize("name", ["magnitude_prune", "n_m_prune", "channel_prune"])
+def test_how_to_train_is_refused_where_nothing_is_trained(name, field, value):
+    words = (
+        rf"{name}: {field} = {value:g} says nothing to epochs = 0.*\n  fix: write epochs = 1 beside it, or"
+    )
+    with pytest.raises(BadParameter, match=words):
+        STRATEGIES[name](**{field: value})
+    STRATEGIES[name](**{field: value, "epochs": 1})
+
+
 @pytest.mark.parametrize("name", PRUNING)
 def test_only_a_float_network_is_taken(name):
     assert STRATEGIES[name]().state(Float()) == Float()

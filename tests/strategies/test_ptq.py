@@ -52,10 +52,25 @@ def stored(artifact):
     ({"granularity": "per_group"}, r"\"per_group\" with group_size = 0\n  fix: .* group_size = 32 together"),
     ({"group_size": 32}, r"granularity = \"per_channel\" with group_size = 32\n  fix: .* or neither"),
     ({"group_size": -8}, r"granularity = \"per_channel\" with group_size = -8\n  fix: .* or neither"),
+    ({"activation_bits": 32, "observer": "minmax"}, r"\"minmax\" says nothing to activation_bits = 32, .*\n  "
+     "fix: write activation_bits = 8 beside it, or leave observer out"),
+    ({"activation_bits": 32, "observer": "percentile", "percentile": 99.0}, "\"percentile\" says nothing to"),
+    ({"lean": True, "weight_bits": 3}, r"lean = true says .*weight_bits = 3, .*\n  fix: write weight_b"),
+    ({"lean": True, "activation_bits": 4}, r"lean = true says .* activation_bits = 4, .*\n .*leave lean out"),
+    ({"lean": True, "symmetric": False}, "lean = true says .*symmetric = false"),
+    ({"lean": True, "granularity": "per_group", "group_size": 8}, "lean = true says .*per_group"),
 ])  # fmt: skip
 def test_a_value_that_cannot_be_is_told_with_one_that_can(parameters, words):
     with pytest.raises(BadParameter, match=words):
         PostTraining(**parameters)
+
+
+@pytest.mark.parametrize("parameters", [
+    {"lean": True}, {"lean": True, "weight_bits": 4, "activation_bits": 16}, {"activation_bits": 32},
+    {"observer": "minmax"},
+], ids=str)  # fmt: skip
+def test_what_has_an_effect_is_taken(parameters):
+    PostTraining(**parameters)
 
 
 @pytest.mark.parametrize(("parameters", "state"), [
@@ -67,6 +82,13 @@ def test_a_value_that_cannot_be_is_told_with_one_that_can(parameters, words):
     ({"activation_bits": 32}, FakeQuant(Scheme(8, None, "per_channel"))),
     ({"symmetric": False}, FakeQuant(Scheme(8, 8, "per_channel"))),
     ({"granularity": "per_group", "group_size": 9}, FakeQuant(Scheme(8, 8, "per_group"))),
+    ({"keep_ends": True}, Quantized(Scheme(8, 8, "per_channel"))),  # nothing has fewer bits than the ends
+    ({"keep_ends": True, "weight_bits": 4}, Quantized(Scheme(8, 8, "per_channel", mixed=True))),
+    ({"keep_ends": True, "weight_bits": 4, "activation_bits": 16},
+     Quantized(Scheme(8, 16, "per_channel", mixed=True))),
+    ({"keep_ends": True, "weight_bits": 2, "activation_bits": 32},
+     FakeQuant(Scheme(8, None, "per_channel", mixed=True))),
+    ({"keep_ends": True, "activation_bits": 4}, FakeQuant(Scheme(8, 8, "per_channel", mixed=True))),
 ])  # fmt: skip
 def test_the_state_tells_the_bits_and_whether_they_are_deployed(parameters, state):
     assert PostTraining(**parameters).state(Float()) == state
@@ -89,6 +111,45 @@ def test_what_is_deployed_holds_its_bits_and_answers_as_the_network(parameters, 
     packed = [name for name, t in stored(product).items() if t.data_type == TensorProto.INT4]
     assert len(packed) == (3 if parameters.get("weight_bits") == 4 else 0)
     assert prove(product).failure is None
+
+
+def test_ends_that_are_kept_are_said_in_the_state_the_proof_and_a_note(applied):
+    product = applied(weight_bits=4, keep_ends=True)
+    proof = prove(product)
+    assert proof.failure is None
+    found = {m.metric: m.samples[0] for m in proof.measurements}
+    assert found["covered_macs"] == found["model_macs"]  # 8 bits and 4: all that the state says
+    told = {evidence.what: evidence.found for evidence in proof.evidence}
+    assert (told["Conv with 4-bit weights"], told["Conv with 8-bit weights"]) == ("1", "1")
+    assert told["Gemm with 8-bit weights"] == "1"
+    (note,) = product.notes
+    assert (note.what, note.found) == ("layers kept at 8 bits", "2 of 3, the first and the last")
+
+
+def test_activations_that_stay_wide_are_counted_in_a_note(applied):
+    # images and scores stay, two Relus and what is flat are narrow; the last layer reads what is flat, which
+    # has its scale from the second Relu
+    (note,) = applied(activation_bits=4).notes
+    assert (note.what, note.found) == ("activations that stay at 8 bits", "2 of 5")
+    ends = {note.what: note.found for note in applied(activation_bits=4, keep_ends=True, weight_bits=4).notes}
+    assert ends["activations that stay at 8 bits"] == "4 of 5"
+
+
+def test_ends_that_are_all_there_is_are_refused(applied, tmp_path):
+    nodes = [helper.make_node("Gemm", ["images", "v"], ["h"]), helper.make_node("Gemm", ["h", "w"], ["y"])]
+    weights = [(np.ones((4, 9), "f4"), "v"), (np.ones((9, 2), "f4"), "w")]
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", size])
+        for name, size in (("images", 4), ("y", 2))
+    ]
+    stored = [numpy_helper.from_array(array, name) for array, name in weights]
+    graph = helper.make_graph(nodes, "network", values[:1], values[1:], stored)
+    path = tmp_path / "float.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), path)
+    source = Artifact("onnx", Float(), (), (), path=path)
+    with pytest.raises(DoesNotFit, match=r"keeps all 2 layers of .* at 8 bits\n  fix: leave keep_ends out"):
+        applied(source, np.ones((3, 4), "f4"), weight_bits=4, keep_ends=True)
+    applied(source, np.ones((3, 4), "f4"), keep_ends=True)  # at 8 bits nothing was asked that none has
 
 
 def test_four_bits_take_half_the_bytes_of_eight(applied):

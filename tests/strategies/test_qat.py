@@ -56,6 +56,9 @@ def test_a_value_that_cannot_be_is_told_with_one_that_can(parameters, words):
     ({"weight_bits": 4}, Quantized(Scheme(4, 8, "per_channel"))),
     ({"weight_bits": 2}, FakeQuant(Scheme(2, 8, "per_channel"))),
     ({"activation_bits": 4}, FakeQuant(Scheme(8, 4, "per_channel"))),
+    ({"keep_ends": True}, Quantized(Scheme(8, 8, "per_channel"))),
+    ({"keep_ends": True, "weight_bits": 4}, Quantized(Scheme(8, 8, "per_channel", mixed=True))),
+    ({"keep_ends": True, "weight_bits": 2}, FakeQuant(Scheme(8, 8, "per_channel", mixed=True))),
 ])  # fmt: skip
 def test_the_state_tells_the_bits_and_whether_they_are_deployed(parameters, state):
     assert QuantizationAware(**parameters).state(Float()) == state
@@ -88,6 +91,13 @@ def test_four_bits_are_stored_and_nearer_than_without_training(steps, applied, i
     assert note.what == "training"
     assert note.found.startswith("30 epochs in ")
     assert not note.warns
+
+
+def test_ends_that_are_kept_are_said_in_the_state_the_proof_and_a_note(applied):
+    product = applied(weight_bits=4, keep_ends=True, epochs=1)
+    assert prove(product).failure is None
+    found = {note.what: note.found for note in product.notes}
+    assert found["layers kept at 8 bits"] == "2 of 3, the first and the last"
 
 
 def test_a_time_budget_is_told_in_the_note(applied):

@@ -118,6 +118,7 @@ def test_the_selection_judges_outputs_by_its_labels(batch, selection):
     ids, examples = stored(selection)
     found = given(hop(selection=selection), artifact(batch), ids).selection
     assert len(found.inputs["pixel_values"]) == (12 if batch else 10)  # the last one fills up the last batch
+    assert found.count == 10
     scores = np.eye(10, dtype="f4")[np.resize(examples.labels, 12)][: len(found.inputs["pixel_values"])]
     assert found.right(scores).all()
     assert len(found.right(scores)) == 10
