@@ -76,7 +76,10 @@ def _entry(cell: Cell, name: str, notes: Notes) -> Entry:
     cautions = _cautions(cell) if name == "speedup" else []
     mean, share = cell.figures["latency_mean"], cell.figures["escalated"]
     if name == "latency" and isinstance(mean, Figure):  # of two networks: the median is that of one of them
+        tail = cell.figures["latency_p99"]
         told = f"the mean: its second network answers {share} of the examples"
+        if isinstance(tail, Figure):
+            told += f"; one call in a hundred takes {tail} or more"
         return replace(shown(mean, notes, more=[told]), sub="")
     entry = shown(cell.figures[name], notes, tones.get(name, "neutral"), cautions)
     return entry if name in WITH_SPREAD else replace(entry, sub="")

@@ -86,6 +86,8 @@ def _of_site(cells: Sequence[Cell], look: Look, taken: set[str]) -> list[Picture
     for place, own in places.items():
         name = "instructions" if place.emulated else _pace(place)
         found.append(_against(name, own, plain(str(place)), look, taken))
+        if any(isinstance(cell.figures["latency_mean"], Figure) for cell in own):  # calls unlike each other
+            found.append(_against("latency_p99", own, plain(str(place)), look, taken))
     once = {(cell.technique, cell.engine): cell for cell in reversed(cells)}  # batches share file and score
     where = plain(f"{cells[0].model} on {cells[0].group.site if cells[0].group else cells[0].device}")
     files = sorted(once.values(), key=lambda cell: cell.number)

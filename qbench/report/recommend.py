@@ -261,11 +261,22 @@ def _loss(ship: Cell) -> str:
     else:
         losses.append("accuracy unknown, because nothing here can judge the answers")
     losses += [found.text for found in ship.verdicts if found.kind in ("saturates", "caution")]
+    losses += _tail(ship)
     for name, what in (("size_ratio", "file"), ("memory_ratio", "peak memory")):
         ratio = ship.figures[name]
         if isinstance(ratio, Figure) and ratio.value > 1:
             losses.append(f"{what} {ratio} of fp32's")
     return "; ".join(losses)
+
+
+def _tail(ship: Cell) -> list[str]:
+    """Return what the slowest calls take, where a second network answers some inputs: no mean shows them."""
+    own = ship.figures["latency_p99"]
+    if isinstance(ship.figures["latency_mean"], Absent) or isinstance(own, Absent):
+        return []
+    base = ship.baseline.figures["latency_p99"] if ship.baseline else None
+    beside = f", where fp32's take {base}" if isinstance(base, Figure) else ""
+    return [f"its slowest calls, one in a hundred, take {own} or more{beside}"]
 
 
 def _sure(ship: Cell, candidates: int) -> str:
