@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DEVICES = {"cpu": "CPU"}
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 MACS = {"Convolution", "Deconvolution", "FullyConnected", "MatMul", "RNNCell", "RNNSeq"}
-INTEGER = {"u8": 8, "i8": 8, "u4": 4, "i4": 4, "nf4": 4}  # element types, and their bits
+NARROW = {"u8": 8, "i8": 8, "u4": 4, "i4": 4, "nf4": 4, "f4e2m1": 4}  # element types, and their bits
 NOT_YET = "this version of qbench drives openvino on the CPU only, not on its {} device"
 ROUNDED_TOGETHER = 32  # the engine's own choice
 NUMBER_FORMATS = ("fp32", "bf16", "fp16", "int8", "int4")  # openvino also lists abilities that are none
@@ -142,7 +142,7 @@ class OpenVinoSession(Session):
         """
         if isinstance(self._state, Float):
             return self._state.dtype != "fp32" and arithmetic == HINTS[self._state.dtype]
-        scheme, widths = self._state.scheme, [INTEGER.get(name, 32) for name in types]
+        scheme, widths = self._state.scheme, [NARROW.get(name, 32) for name in types]
         if scheme.activation_bits is None or scheme.dynamic:  # rounded inside the kernel, if at all
             return widths[1] <= scheme.weight_bits
         return max(widths) <= 8

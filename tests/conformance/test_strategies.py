@@ -64,6 +64,8 @@ TRY = {
     # all but "arm": for a file whose weights have no zero points it is "s8s8" (see its own tests)
     ("requantize", "to"): ("u8s8", "symmetric", "per_tensor", "power_of_two", "int4"),
     ("number_format", "block_size"): 32,
+    ("native_format", "format"): "nvfp4",  # blocks of nf4 do not divide rows of 288
+    ("native_format", "block_size"): 16,
     ("nncf_accuracy_control", "max_drop"): 0.2,
     ("channel_prune", "share"): 0.5,  # an eighth of 32 channels is no multiple of 8
     ("channel_prune", "multiple"): 1,
@@ -89,6 +91,7 @@ BESIDE = {
     ("adaptive", "seed"): {"limit": 0.21, "assign": "random"},
     ("adaptive", "float_layers"): {"limit": 0.9},
     ("number_format", "block_size"): {"format": "nf4"},
+    ("native_format", "block_size"): {"format": "nf4", "block_size": 32},
     **{
         (name, field): {"epochs": 2, "batch": 16}  # seeds differ where an epoch is several batches
         for name in LEARNING
