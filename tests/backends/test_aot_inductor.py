@@ -69,6 +69,7 @@ def test_quantized_answers_are_near_the_float_ones_and_not_the_same(quantized_pa
     assert 1e-5 < relative_error(given, wanted) < 0.1
 
 
+@pytest.mark.slow
 def test_float_kernels_are_not_counted_as_integers_whatever_the_state_says(in_format, images):
     decoy = replace(in_format("pt2"), state=INT8)
     proof = AotInductor().load(decoy, Placement()).prove({"images": images[:1]})

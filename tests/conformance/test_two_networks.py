@@ -198,6 +198,7 @@ def test_the_first_call_is_the_first_example_and_the_peak_that_of_both_networks(
     assert {asked.tobytes() for asked in calls[first + 2 : first + 7]} == {images[first].tobytes()}
 
 
+@pytest.mark.slow
 def test_energy_is_that_of_the_mix(placed, calls, monkeypatch):
     from types import SimpleNamespace
 

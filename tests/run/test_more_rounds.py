@@ -8,6 +8,7 @@ from qbench.report.select import select
 TWO = {"int8": '[{ use = "fake_int8" }]'}
 
 
+@pytest.mark.slow
 def test_rounds_are_added_and_none_is_replaced(place):
     place.suite("more", TWO)
     first = place.qbench("run", "-s", "more", "--hw", "testbed")

@@ -39,6 +39,7 @@ def test_a_suite_that_times_nothing_is_told(inside):
         twins_of(replace(plan, cells=()))
 
 
+@pytest.mark.slow
 def test_a_known_slow_down_is_found_in_a_real_run_and_the_copy_is_not(inside):
     inside.suite("some", {})
     plan = twins_of(inside.plan("some"), (0.10,), rounds=8)
@@ -96,6 +97,7 @@ with busy_neighbour() as pid:
     pytest.fail("it still keeps a core busy ten seconds later")
 
 
+@pytest.mark.slow
 def test_the_commands_say_what_they_found(inside):
     inside.suite("some", {})
     ran = inside.qbench("power", "-s", "some", "--hw", "testbed", "--sessions", "2", "--rounds", "6")

@@ -178,14 +178,14 @@ def test_training_brings_the_answers_nearer(name, in_format, images, tmp_path):
         distance(
             answers(
                 applied(
-                    name, in_format("onnx"), tmp_path / str(epochs), lessons(images),
-                    epochs=epochs, batch=8, learning_rate=2e-3, **strong[name],
+                    name, in_format("onnx"), tmp_path / str(len(schedule)), lessons(images),
+                    **schedule, **strong[name],
                 ),
                 images,
             ),
             wanted,
         )
-        for epochs in (0, 20)
+        for schedule in ({"epochs": 0}, {"epochs": 20, "batch": 8, "learning_rate": 2e-3})
     ]  # fmt: skip
     assert found[1] < 0.5 * found[0]
 
