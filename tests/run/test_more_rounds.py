@@ -1,5 +1,6 @@
 """Rounds that are added to a run: all are pooled, none is measured again."""
 
+import pytest
 from workplace import of, samples
 
 from qbench.report.recommend import recommend
