@@ -80,8 +80,8 @@ def _line(axes: Axes, family: Family, aside: float, marker: str, hue: str, falle
         axes.plot([x, x], [span.low, span.high], color=hue, lw=1.0, zorder=2)
         if span.value < floor:
             axes.annotate(
-                text(span.value, "share"), (bits, floor), (0.0, 7.0 + 11.0 * fallen[bits]), size=8.5, color=hue,
-                textcoords="offset points", ha="center",
+                text(span.value, "share"), (bits, floor), (0.0, 7.0 + 11.0 * fallen[bits]), size=8.5,
+                color=hue, textcoords="offset points", ha="center",
             )  # fmt: skip
             fallen[bits] += 1
 
