@@ -16,7 +16,8 @@ def test_the_table_is_what_the_committed_results_say():
     spec.loader.exec_module(tool)
     committed = [path for path in results_files(CHECKOUT / "results") if path.stem.endswith("-vision")]
     runs = read_runs(committed)
-    (run,) = [run for run in runs if (run.session.suite, run.session.profile) == ("vision", "quick")]
+    quick = [run for run in runs if (run.session.suite, run.session.profile) == ("vision", "quick")]
+    run = quick[-1]  # in the order in which they were begun
     assert tool.with_block(README.read_text(), run) == README.read_text()
 
 

@@ -1,6 +1,6 @@
 """Write the README's table and the example report anew from the committed results.
 
-python tools/show_example.py results/epyc-2-cores/2026-11-24-vision.jsonl
+python tools/show_example.py results/xeon-2-cores/2026-11-26-vision.jsonl
 """
 
 import io
