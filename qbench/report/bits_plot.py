@@ -97,7 +97,7 @@ def _axes(axes: Axes, families: Sequence[Family], fp32: float | None) -> None:
     spare = max(0.05 * (high - low), 0.002)
     axes.set(xlim=(widths[0] - 0.4, widths[-1] + 0.4), ylim=(low - spare, high + spare))
     axes.set_xticks(widths, labels=[str(bits) for bits in widths])
-    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     digits = 1 if high - low < 0.04 else 0
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.{digits}f} %"))
     axes.grid(axis="y", color=RULE, lw=0.6)

@@ -95,7 +95,7 @@ def _axis(axes: Axes, x: Scale, y: Scale) -> None:
     log_ticks(axes, x.unit)
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     digits = 1 if axes.get_ylim()[1] - axes.get_ylim()[0] < 0.04 else 0
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.{digits}f} %"))
     axes.grid(axis="both", color=RULE, lw=0.6, clip_on=False)

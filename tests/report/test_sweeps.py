@@ -85,3 +85,15 @@ def test_the_picture_puts_on_the_floor_what_fell_and_writes_its_value(tmp_path):
 def test_a_run_without_a_sweep_has_no_such_picture(tmp_path):
     (site,) = pictures(run_of(tmp_path, (case("static int8"), 10)))
     assert not [picture for picture in site.pictures if picture.slug.endswith("-bits")]
+
+
+def test_an_axis_says_what_its_lines_are(tmp_path):
+    """Between 80 and 90 % a step of 2.5 points would be written 80, 82, 85, 88, 90."""
+    cells = run_of(
+        tmp_path, (swept("nearest (weight_bits=4)", 4), 11), (swept("nearest (weight_bits=3)", 3), 20)
+    )
+    (site,) = pictures(cells)
+    drawn = next(picture for picture in site.pictures if picture.slug.endswith("-bits"))
+    ticks = sorted(int(found) for found in re.findall(r">(\d+) %<", drawn.file))
+    assert len(ticks) > 2
+    assert len({b - a for a, b in zip(ticks, ticks[1:], strict=False)}) == 1
