@@ -16,6 +16,7 @@ from qbench.quant.adaround import adaround
 from qbench.quant.affine import Coded, WeightGrid, activation_scale, nearest, scales
 from qbench.quant.fold import fold_batch_norm
 from qbench.quant.layer_inputs import LayerInputs
+from qbench.quant.learned_scales import rescale, widest
 from qbench.quant.moments import Moments, shift
 from qbench.quant.observers import Histogram, Range
 from qbench.quant.products import as_matrix, fact, from_matrix
@@ -80,7 +81,7 @@ class Ptq:
             wide=len(model.activations) - len(narrow) if recipe.activation_bits < WIDE else 0,
         )
         if learned:
-            self._rescale(model, learned, done.narrow)
+            rescale(model, learned, self.widest(model, narrow))
         if recipe.activation_bits == IN_FLOAT:
             done = replace(done, in_float=_copy(self.network))
         counts = [
@@ -148,34 +149,9 @@ class Ptq:
                 narrow[activation.tensor] = bits
         return narrow
 
-    def _rescale(self, model: QdqModel, scales: Scales, narrow: dict[str, int]) -> None:
-        """Give activations the scales that were learned, never wider than `widest` lets them be."""
-        limits = self.widest(model, narrow)
-        for activation in model.activations:
-            name = float_name(activation.tensor)
-            scale = scales.activations.get(name)
-            if scale is not None:
-                zero = int(activation.zero_point.reshape(-1)[0])
-                model.set_activation(activation, min(scale, limits.get(name, scale)), zero)
-
     def widest(self, model: QdqModel, narrow: dict[str, int]) -> dict[str, float]:
-        """Return the widest scale of every activation that takes the place of a Clip, by its float tensor.
-
-        onnxruntime's quantizer leaves a Clip (Relu6) out where the codes end as it did: wider steps would let
-        through what it cut off. A Relu that it leaves out ends at code 0, whatever the step. What has its
-        scale in common with such an activation has its limit too.
-        """
-        left = {node.name for node in model.model.graph.node}
-        gone = {n.output[0] for n in self.nodes.values() if n.op_type == "Clip" and n.name not in left}
-        limits: dict[str, float] = {}
-        for activation in model.activations:
-            name, scale = float_name(activation.tensor), activation.node.input[1]
-            if name in gone:
-                seen = self._seen[name]
-                own, _ = activation_scale(seen.low, seen.high, narrow.get(activation.tensor, WIDE))
-                limits[scale] = min(own, limits.get(scale, own))
-        named = {float_name(a.tensor): a.node.input[1] for a in model.activations}
-        return {name: limits[scale] for name, scale in named.items() if scale in limits}
+        """Return what a learned scale may not exceed; see learned_scales.widest."""
+        return widest(self.nodes, self._seen, model, narrow)
 
     @property
     def ends(self) -> set[str]:

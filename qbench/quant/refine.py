@@ -46,7 +46,7 @@ def check_schedule(technique: str, schedule: Schedule, *, least: int = 0) -> Non
         if getattr(schedule, name) < low:
             raise BadParameter(
                 f"{technique}: {name} = {getattr(schedule, name)} is below {low}",
-                fix=f"write epochs = {max(least, 1)}, batch = 64, seed = 0, minutes = 0",
+                fix=f"write {name} = {low} or more",
             )
     if not 0 < schedule.learning_rate <= 1:
         raise BadParameter(

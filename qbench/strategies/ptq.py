@@ -106,7 +106,8 @@ class PostTraining(Strategy):
         if (self.granularity == "per_group") != (self.group_size > 0) or self.group_size < 0:
             raise BadParameter(
                 f'ptq: granularity = "{self.granularity}" with group_size = {self.group_size}',
-                fix='write granularity = "per_group" and group_size = 32 together, or neither',
+                fix='leave both out; or write granularity = "per_group" and group_size = 32 together, for a '
+                "network whose rows it divides",
             )
         self._refuse_idle()
 

@@ -50,8 +50,8 @@ def stored(artifact):
     ({"percentile": 99.0}, r"percentile = 99 says nothing to observer 'mse'\n  fix: write observer = \"perc"),
     ({"observer": "entropy", "activation_bits": 16}, r"16 bits have more levels .*\n  fix: write observer"),
     ({"granularity": "per_group"}, r"\"per_group\" with group_size = 0\n  fix: .* group_size = 32 together"),
-    ({"group_size": 32}, r"granularity = \"per_channel\" with group_size = 32\n  fix: .* or neither"),
-    ({"group_size": -8}, r"granularity = \"per_channel\" with group_size = -8\n  fix: .* or neither"),
+    ({"group_size": 32}, r"granularity = \"per_channel\" with group_size = 32\n  fix: leave both out; or"),
+    ({"group_size": -8}, r"granularity = \"per_channel\" with group_size = -8\n  fix: leave both out; or"),
     ({"activation_bits": 32, "observer": "minmax"}, r"\"minmax\" says nothing to activation_bits = 32, .*\n  "
      "fix: write activation_bits = 8 beside it, or leave observer out"),
     ({"activation_bits": 32, "observer": "percentile", "percentile": 99.0}, "\"percentile\" says nothing to"),
