@@ -7,10 +7,10 @@ A leaf imports what it needs inside `apply`.
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from qbench.cases import Float, State
 from qbench.errors import DoesNotFit
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from qbench.formats.artifact import Artifact
+    from qbench.formats.artifact import Artifact, Note
+    from qbench.quant.learning import Learned
     from qbench.quant.sensitivity import Losses
 
 STRATEGIES: Registry[type[Strategy]] = Registry("technique", "qbench.strategies")
@@ -106,6 +107,26 @@ def selection_or_raise(calibration: Calibration, technique: str, instead: str) -
                 fix="repair those examples or take them out of the selection split",
             )
     return selection
+
+
+def in_float(
+    artifact: Artifact, network: Any, folder: Path, notes: Iterable[Note], told: Learned | None
+) -> Artifact:
+    """Write an ONNX network that a link has left in 32-bit float; `told` is of its training, if any."""
+    import onnx
+
+    from qbench.formats.artifact import Note
+
+    path = folder / "model.onnx"
+    onnx.save(network, path)
+    trained = (Note("training", str(told)),) if told else ()
+    return replace(
+        artifact,
+        path=path,
+        state=Float("fp32"),
+        notes=(*artifact.notes, *notes, *trained),
+        earlier_s=told.earlier_s if told else 0.0,
+    )
 
 
 def takes_fp32(technique: str, before: State) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -13,7 +13,7 @@ from qbench.quant.fold import fold_batch_norm
 from qbench.quant.learning import Schedule
 from qbench.quant.onnx_layers import read_network
 from qbench.quant.refine import check_schedule, refined
-from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, takes_fp32
+from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, in_float, takes_fp32
 
 if TYPE_CHECKING:
     from qbench.formats.artifact import Artifact
@@ -78,20 +78,8 @@ class Distill(Strategy):
         found = narrow(student, 1 - self.width, norm="l1", multiple=MULTIPLE, technique="distill", wish=wish)
         schedule = self._schedule(calibration.fixed_batch)
         student, told = refined("distill", student, teacher, calibration.training, schedule, astuple(self))
-        notes = (
-            Note("student", f"{found}; {work_in_words(teacher, student)}"),
-            Note("training", str(told)),
-        )
-        path = folder / "model.onnx"
-        onnx.save(student, path)
-        earlier_s = told.earlier_s if told else 0.0
-        return replace(
-            artifact,
-            path=path,
-            state=Float("fp32"),
-            notes=(*artifact.notes, *notes),
-            earlier_s=earlier_s,
-        )
+        notes = [Note("student", f"{found}; {work_in_words(teacher, student)}")]
+        return in_float(artifact, student, folder, notes, told)
 
     def _schedule(self, fixed_batch: int | None) -> Schedule:
         return Schedule(self.epochs, self.learning_rate, fixed_batch or self.batch, self.seed, self.minutes)

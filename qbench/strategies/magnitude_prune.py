@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -13,7 +13,7 @@ from qbench.quant.learning import Schedule
 from qbench.quant.onnx_layers import read_network
 from qbench.quant.pruning import masked, prunable, smallest_go, zero_share
 from qbench.quant.refine import check_schedule, refined
-from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, takes_fp32
+from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, in_float, takes_fp32
 
 if TYPE_CHECKING:
     from qbench.formats.artifact import Artifact
@@ -93,17 +93,8 @@ class MagnitudePrune(Strategy):
         text = f"{zeros:,} of {count:,} weights in {len(layers.found)} layers are 0 ({zeros / count:.1%}; "
         text += f"{share:.1%} of all that is stored); {layers.depthwise} depthwise layers left alone; "
         text += f"{network.ByteSize():,} bytes before, {pruned.ByteSize():,} after, as zeros are stored too"
-        notes = [Note("pruning", text)] + ([Note("training", str(told))] if told else [])
-        path = folder / "model.onnx"
-        onnx.save(pruned, path)
-        earlier_s = told.earlier_s if told else 0.0
-        return replace(
-            artifact,
-            path=path,
-            state=Float("fp32"),
-            notes=(*artifact.notes, *notes),
-            earlier_s=earlier_s,
-        )
+        notes = [Note("pruning", text)]
+        return in_float(artifact, pruned, folder, notes, told)
 
     def _schedule(self, fixed_batch: int | None) -> Schedule:
         return Schedule(self.epochs, self.learning_rate, fixed_batch or self.batch, self.seed, self.minutes)

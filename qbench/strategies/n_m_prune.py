@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -13,7 +13,7 @@ from qbench.quant.learning import Schedule
 from qbench.quant.onnx_layers import read_network
 from qbench.quant.pruning import divided, masked, n_of_m, prunable, row_length, zero_share
 from qbench.quant.refine import check_schedule, refined
-from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, takes_fp32
+from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, in_float, takes_fp32
 
 if TYPE_CHECKING:
     from qbench.formats.artifact import Artifact
@@ -94,17 +94,7 @@ class NMPrune(Strategy):
         alone = ", ".join(f"{layer.name} ({row_length(layer)})" for layer in others) or "none"
         left = f"{layers.depthwise} depthwise layers; not divided by {self.m}: {alone}"
         notes = [Note("pruning", text), Note("left alone", left)]
-        notes += [Note("training", str(told))] if told else []
-        path = folder / "model.onnx"
-        onnx.save(pruned, path)
-        earlier_s = told.earlier_s if told else 0.0
-        return replace(
-            artifact,
-            path=path,
-            state=Float("fp32"),
-            notes=(*artifact.notes, *notes),
-            earlier_s=earlier_s,
-        )
+        return in_float(artifact, pruned, folder, notes, told)
 
     def _schedule(self, fixed_batch: int | None) -> Schedule:
         return Schedule(self.epochs, self.learning_rate, fixed_batch or self.batch, self.seed, self.minutes)
