@@ -44,7 +44,7 @@ def _table(line: Line) -> Table:
         title += ", beside the network that its last step was given"
     judge = evidence(line, "judged by") or "float"
     heads = ("layer", "place", "signal to noise", RECOVERED[judge], "won", "lost", "lines")
-    columns = tuple(Column(head, right=head not in ("layer", "lines")) for head in heads)
+    columns = tuple(Column(head, head not in ("layer", "lines"), head == "lines") for head in heads)
     if isinstance(outcome, Failed):
         return Table(title, columns, (), empty=f"it could not be told: {first_line(outcome.error)}")
     layers = _layers(line)
@@ -52,7 +52,17 @@ def _table(line: Line) -> Table:
         return Table(title, columns, (), empty=OLDER)
     layers.sort(key=lambda layer: (-layer.change.difference, layer.snr_db))
     rows = tuple(_row(layer, len(layers), line.number) for layer in layers[:SHOWN])
-    return Table(title, columns, rows, _notes(judge, layers))
+    return Table(title, columns, rows, (_whole(line, judge), *_notes(judge, layers)))
+
+
+def _whole(line: Line, judge: str) -> str:
+    """Return how much there is to explain: what the quantized network gets right of these examples."""
+    whole = find(line.record.outcome, "selection_correct")
+    assert whole is not None  # there are layers
+    right, n = int(sum(whole.samples)), len(whole.samples)
+    words = {"labels": "is right on", "float": "answers as float does on"}[judge]
+    told = f"Quantized whole, the network {words} {right:,} of {n:,} selection examples"
+    return told + ("; there is no loss here to explain." if right == n else ".")
 
 
 def _layers(line: Line) -> list[_Layer]:

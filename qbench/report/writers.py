@@ -181,6 +181,10 @@ def print_table(table: Table, console: Console, marks: str = MARKS_MEAN) -> None
     console.print(grid)
     for number, note in enumerate(used, start=1):
         _say(f"[{number}] {table.notes[note - 1]}", console)
+    somewhere = {n for row in table.rows for entry in row for n in entry.notes}
+    for note, words in enumerate(table.notes, start=1):
+        if note not in somewhere:  # of the whole table
+            _say(words, console)
     if any(entry.tone in MARKS for row in rows for entry in row):
         _say(marks, console)
     left_out = [column.head for column in table.columns if narrow and column.wide]

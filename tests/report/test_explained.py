@@ -1,11 +1,15 @@
 """Where the loss comes from: the layers that cost most first, or why it could not be told."""
 
+import io
+
 import pytest
 from example_run import TEST, Builder, case
+from rich.console import Console
 
 from qbench.cases import Explained
 from qbench.records import Evidence, Failed
 from qbench.report.explained import SHOWN, explained_tables
+from qbench.report.writers import print_table
 
 
 @pytest.fixture
@@ -63,8 +67,8 @@ def test_what_is_recovered_is_net_with_its_paired_interval_and_count(builder):
 def test_the_page_says_by_what_it_was_judged(builder, judge, head, words):
     table = told(builder, ["a"], (30.0,), [(7, 3)], judge)
     assert table.columns[3].head == head
-    assert words in table.notes[0]
-    assert table.notes[0].startswith("Recovered, net: of 100 selection examples those won")
+    assert words in table.notes[1]
+    assert table.notes[1].startswith("Recovered, net: of 100 selection examples those won")
 
 
 def test_a_line_without_single_answers_says_what_to_do(builder):
@@ -93,3 +97,27 @@ def test_what_could_not_be_told_says_why(builder):
     (table,) = explained_tables(builder.run())
     assert table.rows == ()
     assert table.empty == "it could not be told: there are no examples"
+
+
+@pytest.mark.parametrize(
+    ("judge", "words"), [("labels", "is right on"), ("float", "answers as float does on")]
+)
+def test_it_says_how_much_there_is_to_explain(builder, judge, words):
+    notes = told(builder, ["a"], (30.0,), [(7, 3)], judge).notes
+    assert notes[0] == f"Quantized whole, the network {words} 60 of 100 selection examples."
+
+
+def test_where_nothing_was_lost_it_says_so(builder):
+    facts = (Evidence("layers", "a"), Evidence("judged by", "float"))
+    same = {"layer_snr": (30.0,), "selection_correct": (1.0,) * N, "layer_correct": (1.0,) * N}
+    builder.measured("explain", SUBJECT, **same, extra={"evidence": facts})
+    (table,) = explained_tables(builder.run())
+    assert table.notes[0].endswith("100 of 100 selection examples; there is no loss here to explain.")
+
+
+def test_a_terminal_shows_the_notes_of_the_whole_table(builder):
+    printed = io.StringIO()
+    print_table(told(builder, ["a"], (30.0,), [(7, 3)]), Console(file=printed, width=200))
+    text = printed.getvalue()
+    assert text.count("Quantized whole, the network is right on 60 of 100") == 1
+    assert "Recovered, net: of 100 selection examples" in text
