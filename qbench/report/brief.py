@@ -74,6 +74,7 @@ def _entry(cell: Cell, name: str, notes: Notes) -> Entry:
         "speedup": speed_tone(cell),
     }
     cautions = _cautions(cell) if name == "speedup" else []
+    cautions += [f"a call is {cell.filled}"] if cell.filled and name in ("latency", "throughput") else []
     mean, share = cell.figures["latency_mean"], cell.figures["escalated"]
     if name == "latency" and isinstance(mean, Figure):  # of two networks: the median is that of one of them
         tail = cell.figures["latency_p99"]

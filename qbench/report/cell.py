@@ -162,6 +162,11 @@ class Cell:
         return str(self.group) if self.group else self.model
 
     @property
+    def filled(self) -> str | None:
+        """How a call is made larger than was asked, because the network takes no other size, or None."""
+        return next((fact.found for fact, _ in self.evidence if fact.what == "batch"), None)
+
+    @property
     def unstable(self) -> str | None:
         """Why its timing must not win anything, or None."""
         return next((v.text for v in self.verdicts if v.kind == "unstable"), None)

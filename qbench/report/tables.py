@@ -259,7 +259,9 @@ def _cautions(cell: Cell, name: str) -> list[str]:
         mean = cell.figures["latency_mean"]
         told = [f"the median: an input may need a second network, and the mean is {mean}"]
         mixed = told if name == "latency" and isinstance(mean, Figure) else []
-        return mixed + [f"not steady: {found.text}" for found in cell.verdicts if found.kind == "not_steady"]
+        filled = [f"a call is {cell.filled}"] if cell.filled else []
+        steady = [f"not steady: {found.text}" for found in cell.verdicts if found.kind == "not_steady"]
+        return mixed + filled + steady
     if name == "accuracy_difference" and isinstance(cell.figures[name], Figure):
         return [] if cell.judgement.outcome == "pass" else [cell.judgement.text]
     return []

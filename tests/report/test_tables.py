@@ -5,9 +5,11 @@ import sys
 
 import example_run as example
 import pytest
-from example_run import Builder, case, correct, measured_run
+from example_run import FP32, Builder, case, correct, measured_run
 from rich.console import Console
 
+from qbench.records import Evidence
+from qbench.report.brief import brief_table
 from qbench.report.details import environment_table
 from qbench.report.figures import FIGURES
 from qbench.report.outside import failed_table, skipped_table, withheld_table
@@ -170,3 +172,15 @@ def test_a_name_too_long_for_its_column_is_folded_and_not_cut(tmp_path):
     column = "".join(line.split(" ")[0] for line in found.split("latency")[1].splitlines())
     assert "abcdefghij" * 4 in column
     assert "difference" in found
+
+
+def test_a_call_that_is_filled_up_is_told_beside_its_latency(tmp_path):
+    build = Builder(tmp_path)
+    words = "filled up to 4, the only size that the network takes"
+    build.prepare(FP32)
+    build.score(FP32, correct(10))
+    latency = {"latency": (0.01,) * 30, "involuntary_switches": 0, "steal": 0.0, "load_average": 0.1}
+    build.measured("time", FP32, 0, extra={"evidence": (Evidence("batch", words),)}, **latency)
+    cells = select(build.run())
+    assert f"a call is {words}" in matrix_table(cells).notes
+    assert f"a call is {words}" in brief_table(list(cells)).notes
