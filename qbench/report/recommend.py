@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from qbench.report.cell import Cell, Group, pace_of
-from qbench.report.figures import SPREAD_WORDS, Absent, Figure, Value
+from qbench.report.figures import Absent, Figure, Value
 from qbench.report.roofline import bound_by
+from qbench.report.sentences import between, break_even, loss, size, sure
 from qbench.report.thorough import profile_words
 
 EMULATED_ONLY = "Emulated: accuracy and instructions only"
@@ -124,7 +125,7 @@ def _emulated(place: Group, group: list[Cell]) -> Recommendation:
     if least is not None:
         instructions = least.figures["instructions_ratio"]
         gains = f"Fewest instructions: {least.name}, {instructions} those of fp32 on the same engine"
-        loses = "It loses: " + _loss(least)
+        loses = "It loses: " + loss(least)
     return Recommendation(
         group=place,
         kind="emulated",
@@ -157,7 +158,7 @@ def _of_group(place: Group, group: list[Cell]) -> Recommendation:
         ship=None,
         headline="Nothing can be recommended",
         gains=_nothing(group),
-        loses="Nothing is known of what is lost",
+        loses=_lost_of_none(group),
         sure=profile_words(group[0].profile, len(group[0].rounds)),
         break_even="No break-even",
         rejected=rejected,
@@ -170,12 +171,33 @@ def _nothing(group: list[Cell]) -> str:
     reasons = {cell.reasons[0].text for cell in group if cell.status == "skipped"}
     if len(reasons) == 1 and all(cell.status == "skipped" for cell in group):
         return f"Every cell was skipped: {reasons.pop()}"
+    techniques = [cell for cell in group if cell.role == "technique" and cell.status == "measured"]
+    if techniques and all(pace_of(cell) is None for cell in techniques):
+        return "No technique was timed here: each was scored only, or its speed is withheld"
     timed = [cell for cell in group if cell.status == "measured" and pace_of(cell) is not None]
     if timed and all(cell.unstable for cell in timed):
         return "Every cell that was timed here is unstable: measure again on a quieter machine"
     if timed:
         return "No cell that was timed here is known to answer right and to be steady"
     return "Nothing here was both scored and timed"
+
+
+def _lost_of_none(group: list[Cell]) -> str:
+    scored = any(
+        cell.role == "technique" and isinstance(cell.figures["accuracy_difference"], Figure) for cell in group
+    )
+    return "What each one loses stands in the matrix" if scored else "Nothing is known of what is lost"
+
+
+def _why_float(others: list[Cell]) -> str:
+    """Return why no quantized file ships, from those that were asked for."""
+    if not others:
+        return "nothing quantized was tried"
+    if all(cell.status in ("skipped", "failed") for cell in others):
+        return "no quantized file could be made and run"
+    if all(pace_of(cell) is None for cell in others):
+        return "no quantized file was timed"
+    return "no quantized file is proven faster with its accuracy held"
 
 
 def _rivals(judged: Sequence[tuple[Cell, object]]) -> int:
@@ -199,18 +221,18 @@ def _technique(
     place: Group, ship: Cell, rejected: tuple[tuple[Cell, str], ...], candidates: int
 ) -> Recommendation:
     speed, over = ship.figures["speedup"], ship.figures["speedup_over_float"]
-    gains = f"Gains: {speed} the speed of fp32 on the same engine ({_between(speed)})"
+    gains = f"Gains: {speed} the speed of fp32 on the same engine ({between(speed)})"
     if ship.baseline is None or ship.best_float != ship.baseline.name:
-        gains += f" and {over} that of the best float, {ship.best_float} ({_between(over)})"
+        gains += f" and {over} that of the best float, {ship.best_float} ({between(over)})"
     return Recommendation(
         group=place,
         kind="technique",
         ship=ship,
         headline=f"Ship {ship.name}",
-        gains=gains + _size(ship),
-        loses="Loses: " + _loss(ship),
-        sure=_sure(ship, candidates),
-        break_even=_break_even(ship),
+        gains=gains + size(ship),
+        loses="Loses: " + loss(ship),
+        sure=sure(ship, candidates),
+        break_even=break_even(ship),
         rejected=rejected,
     )
 
@@ -219,15 +241,11 @@ def _float(place: Group, ship: Cell, rejected: tuple[tuple[Cell, str], ...]) -> 
     own = ship.figures["speedup"]
     if isinstance(own, Figure):
         word = "Gains" if own.value > 1 else "Gains no speed"
-        gains = f"{word}: {own} the speed of fp32 on the same engine ({_between(own)})" + _size(ship)
-        loses = "Loses: " + _loss(ship)
+        gains = f"{word}: {own} the speed of fp32 on the same engine ({between(own)})" + size(ship)
+        loses = "Loses: " + loss(ship)
     else:
         gains, loses = "Gains: nothing over fp32, which it is", "Loses: nothing"
-    why = (
-        "no quantized file is proven faster with its accuracy held"
-        if rejected
-        else "nothing quantized was tried"
-    )
+    why = _why_float([cell for cell, _ in rejected])
     return Recommendation(
         group=place,
         kind="float",
@@ -235,73 +253,7 @@ def _float(place: Group, ship: Cell, rejected: tuple[tuple[Cell, str], ...]) -> 
         headline=f"Ship float: {ship.name}, because {why}",
         gains=gains,
         loses=loses,
-        sure=_sure(ship, _rivals(rejected)),
+        sure=sure(ship, _rivals(rejected)),
         break_even="No break-even: float is the start",
         rejected=rejected,
     )
-
-
-def _size(ship: Cell) -> str:
-    size = ship.figures["size_ratio"]
-    if isinstance(size, Absent) or size.value >= 1:
-        return ""  # a larger file is a loss, and stands there
-    return f"; the file is {size} of fp32's"
-
-
-def _loss(ship: Cell) -> str:
-    losses = []
-    difference, flips = ship.figures["accuracy_difference"], ship.figures["flips"]
-    agreement = ship.figures["agreement"]
-    if isinstance(difference, Figure):
-        words = "accuracy" if difference.value < 0 else "no accuracy seen,"
-        losses.append(f"{words} {difference} ({difference.between}), {flips} of the answers flipped")
-    elif isinstance(agreement, Figure):
-        same = f"same answer as fp32 on {agreement} ({agreement.between})"
-        losses.append(f"accuracy unknown, no labels; {same}")
-    else:
-        losses.append("accuracy unknown, because nothing here can judge the answers")
-    losses += [found.text for found in ship.verdicts if found.kind in ("saturates", "caution")]
-    losses += _tail(ship)
-    for name, what in (("size_ratio", "file"), ("memory_ratio", "peak memory")):
-        ratio = ship.figures[name]
-        if isinstance(ratio, Figure) and ratio.value > 1:
-            losses.append(f"{what} {ratio} of fp32's")
-    return "; ".join(losses)
-
-
-def _tail(ship: Cell) -> list[str]:
-    """Return what the slowest calls take, where a second network answers some inputs: no mean shows them."""
-    own = ship.figures["latency_p99"]
-    if isinstance(ship.figures["latency_mean"], Absent) or isinstance(own, Absent):
-        return []
-    base = ship.baseline.figures["latency_p99"] if ship.baseline else None
-    beside = f", where fp32's take {base}" if isinstance(base, Figure) else ""
-    return [f"its slowest calls, one in a hundred, take {own} or more{beside}"]
-
-
-def _sure(ship: Cell, candidates: int) -> str:
-    words = [profile_words(ship.profile, len(ship.rounds))]
-    if ship.role != "fp32":
-        words.append("not proven: " * (ship.judgement.outcome == "unjudged") + ship.judgement.text)
-    words += [v.text for v in ship.verdicts if v.kind == "not_steady"]
-    if ship.unstable:
-        words.append(f"faster in every round, by how much is not known well: {ship.unstable}")
-    split = ship.case.evaluation.split if ship.case else "test"
-    if candidates > 1 and split == "test" and ship.role == "technique":
-        words.append(f"chosen among {candidates} techniques on the test examples, which flatters it")
-    return "How sure: " + "; ".join(words)
-
-
-def _break_even(ship: Cell) -> str:
-    value = ship.figures["break_even"]
-    if isinstance(value, Absent):
-        return f"Break-even unknown: {value.reason}"
-    return f"Break-even after {value} examples ({value.between})"
-
-
-def _between(value: Value) -> str:
-    if isinstance(value, Absent):
-        return value.reason
-    if value.low is None:
-        return value.between
-    return f"{value.between}, {SPREAD_WORDS[value.interval]} of {value.n} {value.of}"

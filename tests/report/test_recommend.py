@@ -154,3 +154,31 @@ def test_the_best_float_may_be_unstable_too_where_its_worst_round_wins(tmp_path)
         build.whole(example.FP32, correct(10), (0.010, 0.010, 0.010))
         build.whole(case("bf16", role="float"), correct(10), tuple(0.010 / ratio for ratio in ratios))
         assert verdict_on(build).ship.technique == technique
+
+
+@pytest.mark.parametrize(
+    ("seconds", "headline"),
+    [
+        ((0.010, 0.010, 0.010), "because no quantized file was timed"),
+        ((0.010, 0.020, 0.005), "Nothing can be recommended"),
+    ],
+    ids=["steady", "shaky"],
+)
+def test_where_techniques_were_scored_only_nobody_is_told_to_measure_again(tmp_path, seconds, headline):
+    build = Builder(tmp_path)
+    build.whole(example.FP32, correct(10), seconds)
+    scored = case("int4")
+    build.prepare(scored)
+    build.score(scored, correct(11), withheld=(Withheld("latency", "simulated"),))
+    found = verdict_on(build)
+    assert headline in found.headline
+    if found.kind == "nothing":
+        assert found.gains.startswith("No technique was timed here: each was scored only")
+        assert found.loses == "What each one loses stands in the matrix"
+
+
+def test_where_no_file_could_be_made_no_speed_is_spoken_of(tmp_path):
+    build = Builder(tmp_path)
+    build.whole(example.FP32, correct(10), (0.010, 0.010, 0.010))
+    build.add("plan", example.FAST, Skipped("no way leads there"))
+    assert "because no quantized file could be made and run" in verdict_on(build).headline
