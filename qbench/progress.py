@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from qbench.cases import ArtifactSpec, Case, DataSpec, Explained, Step
 from qbench.folders import tell, told
-from qbench.records import Outcome
+from qbench.records import DROPPED, Outcome
 from qbench.show import minutes
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ PHASES = {
     "deploy": "loading",
     "energy": "measuring energy",
 }
+FEW = 6  # techniques that cannot run, told when a run begins
 LONG = ("prepare", "explain")  # steps that say how far they are
 WEIGHTS = {
     "anchor": 0.4,
@@ -123,6 +124,20 @@ def _what(step: Step) -> str:
     return subject.split if isinstance(subject, DataSpec) else "anchor"
 
 
+def nowhere(plan: Plan) -> list[tuple[str, str]]:
+    """Return the techniques that have no cell in this run, each with the first reason why, a few of them.
+
+    A mistake in a chain would otherwise look like a run that measured it.
+    """
+    told = {cell.technique for cell in plan.cells}
+    found: dict[str, str] = {}
+    for skip in plan.skips:
+        case = skip.case
+        if case.technique not in told and case.variant_of is None and DROPPED not in skip.reason:
+            found.setdefault(case.technique, skip.reason)
+    return list(found.items())[:FEW]
+
+
 @contextmanager
 def progress(plan: Plan, console: Console) -> Iterator[Progress]:
     """Show a run's progress while it lasts."""
@@ -131,6 +146,8 @@ def progress(plan: Plan, console: Console) -> Iterator[Progress]:
         f"{len(plan.skips)} skipped, about {minutes(plan.estimate_s)}",
         highlight=False,
     )
+    for technique, reason in nowhere(plan):
+        console.print(f"nothing of {technique} can run: {reason}", highlight=False, markup=False)
     shown = Progress(console, plan)
     with shown.bar:
         yield shown

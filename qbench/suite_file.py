@@ -36,6 +36,11 @@ def load_suite(name: str) -> Suite:
     _no_double(suite, "scenario", [_told(scenario) for scenario in suite.scenario])
     _check_scenarios(suite, [technique.name for technique in techniques])
     for technique in techniques:
+        if technique.role == "technique" and not technique.chain:
+            raise BadSuite(
+                f"{path}: technique {technique.name!r} has chain = []: it would be fp32 under another name",
+                fix='write chain = [{ use = "static_int8" }], or role = "fp32" for the baseline',
+            )
         if technique.against and technique.against not in {other.name for other in techniques}:
             raise BadSuite(
                 f"{path}: technique {technique.name!r}: against = {technique.against!r} names no technique",

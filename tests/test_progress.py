@@ -7,7 +7,8 @@ import pytest
 from qbench.cases import ArtifactSpec, Choice, DataSpec, Explained, Float, Hop, Step
 from qbench.folders import tell
 from qbench.profile import PROFILES
-from qbench.progress import Progress, _what
+from qbench.progress import Progress, _what, nowhere
+from qbench.records import DROPPED
 
 SPEC = ArtifactSpec(
     Choice("net"),
@@ -58,3 +59,20 @@ def test_every_column_keeps_its_width(shown):
 
 def test_an_explanation_is_named_by_its_technique():
     assert _what(Step("explain", Explained("static int8", SPEC, DATA))) == "static int8"
+
+
+def test_a_technique_without_a_cell_is_told_when_a_run_begins():
+    """A chain that leads nowhere would otherwise look like a run that measured it."""
+
+    def case(technique, variant_of=None):
+        return SimpleNamespace(technique=technique, variant_of=variant_of)
+
+    skips = [
+        SimpleNamespace(case=case("half"), reason="no way leads there"),
+        SimpleNamespace(case=case("half"), reason="nor there"),
+        SimpleNamespace(case=case("int8"), reason="not on this engine"),  # on another it runs
+        SimpleNamespace(case=case("int8, seed 1", "int8"), reason="no way"),
+        SimpleNamespace(case=case("slow"), reason=f"{DROPPED} 5m"),
+    ]
+    plan = SimpleNamespace(cells=(case("fp32"), case("int8")), skips=skips)
+    assert nowhere(plan) == [("half", "no way leads there")]

@@ -70,6 +70,7 @@ def test_a_suite_is_named_by_name_or_path(write, tmp_path):
     (('role = "fp32"', ""), r"0 techniques have role fp32 \(none\)"),
     (('chain = [{ use = "static_int8" }]', 'role = "fp32"\nchain = []'), r"2 techniques have role fp32 \(fp32, int8\)"),  # noqa: E501
     (('name = "int8"', 'name = "fp32"'), r"technique: 'fp32' is there twice"),
+    (('chain = [{ use = "static_int8" }]', "chain = []"), r"'int8' has chain = \[\]: it would be fp32"),
     (('["fake"]', '["fake", "fake"]'), r"backends: 'fake' is there twice"),
     (('batch = 1', 'batch = 1\n[[scenario]]\nbatch = 1'), r"scenario: 'single, batch 1' is there twice"),
     (('batch = 1', 'batch = 1\n[calibration]\nseeds = []'), r"no scenario or no calibration seed"),
