@@ -16,11 +16,10 @@ Chain = tuple[Choice, ...]
 
 
 def families(cells: Sequence[Cell]) -> list[Family]:
-    """Return the techniques whose chains differ in nothing but the weights' bits; none where no one is swept.
+    """Return the techniques whose chains differ in nothing but the weights' bits, at two widths or more.
 
     Accuracy is the median and the range over calibration seeds, where there are several; simulated twins
-    are left out, for their files stand here already. At least one of a family says `weight_bits` itself;
-    beside one of several widths, those of a single one stand as a mark.
+    are left out, for their files stand here already. At least one of a family says `weight_bits` itself.
     """
     found: dict[tuple[Chain, str], dict[int, Cell]] = {}
     for cell in cells:
@@ -33,10 +32,10 @@ def families(cells: Sequence[Cell]) -> list[Family]:
     told = []
     for (_, engine), by_bits in found.items():
         named = [cell for cell in by_bits.values() if _says_bits(cell)]
-        if named:
+        if len(by_bits) > 1 and named:
             widths = [(bits, span) for bits, cell in sorted(by_bits.items()) if (span := _accuracy(cell))]
             told.append(Family(_name(named[0]), plain(engine), tuple(widths)))
-    return told if any(len(family.widths) > 1 for family in told) else []
+    return told
 
 
 def _without_bits(chain: Chain) -> Chain:
