@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 LEFT, RIGHT, PANEL = 52.0, 14.0, 230.0  # margins and the frame's height in points
 APART = 0.07  # bits: how far families stand beside each other, so that their intervals do not hide each other
+SPREAD = 0.3  # all of them together at most: a mark must stay with its bits
 DEEP = 0.12  # accuracy this far below the best stands on the floor, with its value: what is left of a network
 # that fell further says nothing, and would press together what does
 
@@ -60,8 +61,9 @@ def accuracy_by_bits(title: str, about: str, families: Sequence[Family], fp32: f
         axes = figure.add_axes((LEFT / WIDTH, below / height, wide, PANEL / height), facecolor="none")
         _axes(axes, families, fp32)
         fallen: Counter[int] = Counter()
+        apart = min(APART, SPREAD / len(families))
         for number, (family, (marker, hue)) in enumerate(zip(families, looks, strict=True)):
-            aside = APART * (number - (len(families) - 1) / 2)
+            aside = apart * (number - (len(families) - 1) / 2)
             _line(axes, family, aside, marker, hue, fallen)
         legend(figure, height, items.height + 4.0, items)
         return drawn(figure)
