@@ -4,7 +4,8 @@
 
 For each network: static int8 against float; at the widest bits where round-to-nearest (per channel, clipped
 by squared error) loses at least 3 points, the share that each technique recovers; and adaptive bits against
-the line between the uniform networks, ten draws at random and the largest layers first, at equal bytes.
+the line between the uniform networks, ten draws at random and the largest layers first, at equal bytes. At
+the end, over all networks: how far files and their simulated twins are apart at most.
 Accuracies are medians over calibration seeds; the pages have every seed and interval. Nothing is picked:
 every technique is told, so that none is chosen by the examples that judge it.
 """
@@ -17,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from qbench.cases import SEED
+from qbench.cases import SEED, SIMULATED
 from qbench.records import Measured, find
 from qbench.report.join import Joined, join
 from qbench.stats import median, paired
@@ -47,10 +48,14 @@ class Seen:
 def main() -> None:
     """Print the tables of every file named."""
     found: dict[str, dict[str, list[Seen]]] = defaultdict(lambda: defaultdict(list))
+    twins: dict[str, list[tuple[float, float, str]]] = defaultdict(list)
     for name in sys.argv[1:]:
         for run in read_runs([Path(name)]):
-            for model, technique, seen in _seen(join(run)):
+            entries = join(run)
+            for model, technique, seen in _seen(entries):
                 found[model][technique].append(seen)
+            for engine, pair in _twins(entries):
+                twins[engine].append(pair)
     for model, techniques in found.items():
         print(f"## {model}")
         base = techniques["fp32"][0]
@@ -63,6 +68,13 @@ def main() -> None:
         _recovered(base, techniques)
         _adaptive(techniques)
         print()
+    for engine, pairs in twins.items():
+        points, _, which = max(pairs)
+        changed = max(share for _, share, _ in pairs)
+        print(
+            f"simulated against deployed on {engine}, most of {len(pairs)} pairs: {100 * points:.2f} points"
+        )
+        print(f"  ({which}), {100 * changed:.2f} % of the answers changed")
 
 
 def _seen(entries: list[Joined]) -> Iterator[tuple[str, str, Seen]]:
@@ -80,6 +92,26 @@ def _seen(entries: list[Joined]) -> Iterator[tuple[str, str, Seen]]:
         size = find(entry.prepare.record.outcome, "file_size") if entry.prepare else None
         seen = Seen(correct.samples, size.samples[0] if size else None)
         yield case.deployment.artifact.model.name, case.technique.partition(SEED)[0], seen
+
+
+def _twins(entries: list[Joined]) -> Iterator[tuple[str, tuple[float, float, str]]]:
+    """Yield by engine how far a file and its simulated twin are apart, in accuracy and answers; and which."""
+    scored = {}
+    for entry in entries:
+        correct, answers = (_samples(entry, name) for name in ("correct", "prediction"))
+        if entry.case is not None and correct and answers:
+            place = entry.case.deployment
+            scored[place.artifact.model.name, place.backend, entry.case.technique] = correct, answers
+    for (model, engine, technique), (own, said) in scored.items():
+        other = scored.get((model, engine, technique.replace(SIMULATED, "")))
+        if SIMULATED in technique and other:
+            changed = sum(a != b for a, b in zip(said, other[1], strict=True)) / len(said)
+            yield engine, (abs(sum(own) - sum(other[0])) / len(own), changed, f"{model}, {technique}")
+
+
+def _samples(entry: Joined, name: str) -> tuple[float, ...]:
+    found = find(entry.score.record.outcome, name) if entry.score else None
+    return found.samples if found else ()
 
 
 def _recovered(base: Seen, techniques: dict[str, list[Seen]]) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from example_run import FP32, Builder, case, correct
 
+from qbench.cases import Choice
+
 PATH = Path(__file__).parents[2] / "tools" / "recovery.py"
 
 
@@ -21,7 +23,11 @@ def told(tmp_path, monkeypatch, capsys):
         build = Builder(tmp_path)
         build.data()
         for name, wrong, size in (("fp32", 10, 1e6), *scored):
-            one = FP32 if name == "fp32" else case(name, seed=int("seed 1" in name))
+            one = (
+                FP32
+                if name == "fp32"
+                else case(name, seed=int("seed 1" in name), chain=(Choice(name.replace(" ", "_")),))
+            )
             build.prepare(one, size)
             build.score(one, correct(wrong))
         path = build.run().path
@@ -56,3 +62,10 @@ def test_adaptive_is_held_against_the_line_and_every_draw(told):
     line = "adaptive: 88.00 % at 250 kB; the line between uniform 4 and 8 bits is at 85.00 % there"
     assert line + "; above 1 of 2 draws at random (1 seeds)" in found
     assert "adaptive by latency" not in found  # larger than both ends of the line
+
+
+def test_a_file_and_its_simulated_twin_are_held_against_each_other(told):
+    found = told(("static int8", 11, 3e5), ("static int8, simulated", 14, 1e6))
+    words = "simulated against deployed on onnxruntime, most of 1 pairs: 3.00 points"
+    assert words in found
+    assert "(tiny-cnn, static int8, simulated), 3.00 % of the answers changed" in found
