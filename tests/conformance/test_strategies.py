@@ -25,7 +25,7 @@ from qbench.cases import (
     Scheme,
     Step,
 )
-from qbench.errors import DoesNotFit
+from qbench.errors import BadParameter, DoesNotFit
 from qbench.formats.artifact import load, save
 from qbench.formats.proof import prove
 from qbench.metrics import CATALOGUE
@@ -200,11 +200,14 @@ def alternatives(name, field):
 def builds(kind, parameters):
     try:
         kind(**parameters)
-    except ValueError:
-        raise
-    except Exception:  # BadParameter: out of range
+    except BadParameter:  # out of range
         return False
     return True
+
+
+@pytest.mark.parametrize("name", list(STRATEGIES))
+def test_what_says_that_it_explains_does_so_itself(name):
+    assert STRATEGIES[name].explains == ("explain" in vars(STRATEGIES[name]))
 
 
 @pytest.mark.parametrize(("name", "route"), ROUTES)
