@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from qbench.quant.qdq_graph import copied
+
 ESCALATED = "escalated"  # the file's last output, (1,): 1 where the second network has answered, else 0
 CONFIDENCE = "gate/confidence"  # the tensor, (1,): the largest probability of the first network
 AXES_ARE_AN_INPUT = 18  # the operator set from which on ReduceMax takes its axes so
@@ -75,8 +77,7 @@ def _for_one(model: Any, prefix: str) -> Any:
     """Return a copy that takes one input at a time, its tensors under its own names; inputs keep theirs."""
     import onnx
 
-    own = onnx.ModelProto()
-    own.CopyFrom(model)
+    own = copied(model)
     del own.graph.value_info[:]  # of another batch
     for value in (*own.graph.input, *own.graph.output):
         value.type.tensor_type.shape.dim[0].dim_value = 1

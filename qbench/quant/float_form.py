@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from qbench.quant.qdq_graph import OnnxGraph
+from qbench.quant.qdq_graph import OnnxGraph, copied
 from qbench.quant.qdq_model import default_type, restored
 
 ROUNDS = ("QuantizeLinear", "DequantizeLinear")
@@ -24,10 +24,7 @@ def float_form(model: Any, bits: Mapping[str, int] | None = None) -> Any:
 
     `bits` narrows the unsigned codes of these activations, by tensor name.
     """
-    import onnx
-
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy = copied(model)
     graph, writer = OnnxGraph(copy), _Writer(copy)
     nodes = []
     for node in copy.graph.node:

@@ -20,7 +20,7 @@ from qbench.quant.learned_scales import rescale, widest
 from qbench.quant.moments import Moments, shift
 from qbench.quant.observers import Histogram, Range
 from qbench.quant.products import as_matrix, fact, from_matrix
-from qbench.quant.qdq_graph import ONNX_MACS
+from qbench.quant.qdq_graph import ONNX_MACS, copied
 from qbench.quant.qdq_layout import Layout, runner
 from qbench.quant.qdq_model import BIASED, QdqModel, StoredWeight, float_name
 from qbench.quant.ranges import Batch, extents, histograms
@@ -51,7 +51,7 @@ class Ptq:
 
     def looking_at(self, batches: Callable[[], Iterable[Batch]]) -> Ptq:
         """Return the same network and ranges with other examples to compare answers on."""
-        other = Ptq(_copy(self.network), batches, self.technique)
+        other = Ptq(copied(self.network), batches, self.technique)
         other._seen, other._ranged = self._seen, self._ranged
         return other
 
@@ -67,7 +67,7 @@ class Ptq:
             DoesNotFit: calibration data makes numbers that are none.
         """
         layout = self._layout(recipe)
-        network = layout.raised(_copy(self.network))
+        network = layout.raised(copied(self.network))
         ranges = self._ranges(network, layout, recipe)
         model = QdqModel(layout.written(network, ranges))
         ends = self.ends if recipe.keep_ends else set()
@@ -83,7 +83,7 @@ class Ptq:
         if learned:
             rescale(model, learned, self.widest(model, narrow))
         if recipe.activation_bits == IN_FLOAT:
-            done = replace(done, in_float=_copy(self.network))
+            done = replace(done, in_float=copied(self.network))
         counts = [
             self._round(model, weight, self._grid(weight, recipe, ends), recipe, done, learned)
             for weight in model.weights
@@ -280,14 +280,6 @@ def _sum(bias: np.ndarray | None, moved: np.ndarray | None) -> np.ndarray | None
 
 def _stored_in_codes(grid: WeightGrid) -> bool:
     return grid.symmetric and grid.granularity != "per_group"
-
-
-def _copy(model: Any) -> Any:
-    import onnx
-
-    copied = onnx.ModelProto()
-    copied.CopyFrom(model)
-    return copied
 
 
 def _put(network: Any, like: Any, position: int, weight: np.ndarray, bias: np.ndarray | None) -> None:

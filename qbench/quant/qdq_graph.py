@@ -94,6 +94,13 @@ def weights_in(model: Any) -> list[Weight]:
     return [*(weight for node in products for weight in _weights_of(node, graph)), *_others(products, graph)]
 
 
+def copied(model: Any) -> Any:
+    """Return a copy of an ONNX model that shares nothing with it."""
+    copy = type(model)()
+    copy.CopyFrom(model)
+    return copy
+
+
 def opened(model: Any) -> Any:
     """Return the model with the bodies of its own functions in the place of their calls."""
     from onnx import inliner
@@ -245,8 +252,7 @@ def _shapes_for_one(model: Any) -> dict[str, list[int]]:
     """Infer every value's shape for a batch of one; empty where inference gives up."""
     import onnx
 
-    one = onnx.ModelProto()
-    one.CopyFrom(model)
+    one = copied(model)
     one.ir_version = max(one.ir_version, 4)  # before 4, what is stored had to be an input as well
     for value in one.graph.input:
         for dim in value.type.tensor_type.shape.dim:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from qbench.quant.observers import Range
+from qbench.quant.qdq_graph import copied
 from qbench.quant.ranges import Run
 
 if TYPE_CHECKING:
@@ -101,8 +102,7 @@ def runner(network: Any, names: list[str], *, optimized: bool = False) -> Run:
     import onnx
     import onnxruntime
 
-    watched = onnx.ModelProto()
-    watched.CopyFrom(network)
+    watched = copied(network)
     given = {value.name for value in network.graph.input}
     wanted = [name for name in names if name not in given]
     del watched.graph.output[:]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from qbench.errors import DoesNotFit
 from qbench.quant.onnx_layers import OPSET
-from qbench.quant.qdq_graph import ONNX_MACS, OnnxGraph, opened
+from qbench.quant.qdq_graph import ONNX_MACS, OnnxGraph, copied, opened
 from qbench.quant.torch_operators import LIMITS, OPERATORS
 from qbench.quant.torch_step import ELEMENTS, FLOATS, Step, read_step, to_tensor
 
@@ -89,12 +89,9 @@ class TorchNetwork(Module):
 
     def __init__(self, model: onnx.ModelProto) -> None:
         """Register what is stored and read the nodes; see torch_network for what is raised."""
-        from onnx import ModelProto
-
         super().__init__()
         self.through = self.around = None
-        self._model = ModelProto()
-        self._model.CopyFrom(model)
+        self._model = copied(model)
         flat = opened(self._model)
         graph = flat.graph
         stored = _stored(graph)
@@ -157,10 +154,9 @@ class TorchNetwork(Module):
 
     def write_back(self) -> onnx.ModelProto:
         """Return a copy of the model with the weights' present values in its initializers."""
-        from onnx import ModelProto, helper, numpy_helper
+        from onnx import helper, numpy_helper
 
-        model, weights = ModelProto(), self.weights
-        model.CopyFrom(self._model)
+        model, weights = copied(self._model), self.weights
         for tensor in model.graph.initializer:
             if tensor.name in weights:
                 values = weights[tensor.name].detach().cpu()

@@ -12,6 +12,7 @@ from qbench.quant.channels import narrow, work_in_words
 from qbench.quant.fold import fold_batch_norm
 from qbench.quant.learning import Schedule
 from qbench.quant.onnx_layers import read_network
+from qbench.quant.qdq_graph import copied
 from qbench.quant.refine import check_schedule, refined
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, in_float, takes_fp32
 
@@ -83,14 +84,11 @@ class ChannelPrune(Strategy):
                 learn from though epochs > 0.
             Diverged: training came to no good end.
         """
-        import onnx
-
         from qbench.formats.artifact import Note
 
         network = read_network(artifact.path, COVERS, "channel_prune")
         fold_batch_norm(network)
-        narrower = onnx.ModelProto()
-        narrower.CopyFrom(network)
+        narrower = copied(network)
         found = narrow(
             narrower, self.share, norm=self.norm, multiple=self.multiple, technique="channel_prune"
         )

@@ -12,6 +12,7 @@ from qbench.quant.channels import narrow, work_in_words
 from qbench.quant.fold import fold_batch_norm
 from qbench.quant.learning import Schedule
 from qbench.quant.onnx_layers import read_network
+from qbench.quant.qdq_graph import copied
 from qbench.quant.refine import check_schedule, refined
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, in_float, takes_fp32
 
@@ -66,14 +67,11 @@ class Distill(Strategy):
             DoesNotFit: also where no channel may go, a weight is not finite, or nothing to learn from.
             Diverged: training came to no good end.
         """
-        import onnx
-
         from qbench.formats.artifact import Note
 
         teacher = read_network(artifact.path, COVERS, "distill")
         fold_batch_norm(teacher)
-        student = onnx.ModelProto()
-        student.CopyFrom(teacher)
+        student = copied(teacher)
         wish = f"width = {self.width:g}"
         found = narrow(student, 1 - self.width, norm="l1", multiple=MULTIPLE, technique="distill", wish=wish)
         schedule = self._schedule(calibration.fixed_batch)

@@ -12,6 +12,7 @@ from qbench.quant.fold import fold_batch_norm
 from qbench.quant.learning import Schedule
 from qbench.quant.onnx_layers import read_network
 from qbench.quant.pruning import masked, prunable, smallest_go, zero_share
+from qbench.quant.qdq_graph import copied
 from qbench.quant.refine import check_schedule, refined
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, in_float, takes_fp32
 
@@ -75,15 +76,12 @@ class MagnitudePrune(Strategy):
             DoesNotFit: also where a weight is not finite, or nothing to learn from though epochs > 0.
             Diverged: training came to no good end.
         """
-        import onnx
-
         from qbench.formats.artifact import Note
 
         network = read_network(artifact.path, COVERS, "magnitude_prune")
         fold_batch_norm(network)
         layers = prunable(network, COVERS, "magnitude_prune")
-        pruned = onnx.ModelProto()
-        pruned.CopyFrom(network)
+        pruned = copied(network)
         masked(pruned, smallest_go(layers.weights, self.sparsity, together=self.scope == "network"))
         schedule = self._schedule(calibration.fixed_batch)
         pruned, told = refined(

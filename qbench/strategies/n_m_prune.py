@@ -12,6 +12,7 @@ from qbench.quant.fold import fold_batch_norm
 from qbench.quant.learning import Schedule
 from qbench.quant.onnx_layers import read_network
 from qbench.quant.pruning import divided, masked, n_of_m, prunable, row_length, zero_share
+from qbench.quant.qdq_graph import copied
 from qbench.quant.refine import check_schedule, refined
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, in_float, takes_fp32
 
@@ -74,16 +75,13 @@ class NMPrune(Strategy):
                 learn from though epochs > 0.
             Diverged: training came to no good end.
         """
-        import onnx
-
         from qbench.formats.artifact import Note
 
         network = read_network(artifact.path, COVERS, "n_m_prune")
         fold_batch_norm(network)
         layers = prunable(network, COVERS, "n_m_prune")
         fits, others = divided(layers, self.n, self.m, "n_m_prune")
-        pruned = onnx.ModelProto()
-        pruned.CopyFrom(network)
+        pruned = copied(network)
         masked(pruned, {layer.name: n_of_m(layer, self.n, self.m) for layer in fits})
         schedule = self._schedule(calibration.fixed_batch)
         pruned, told = refined("n_m_prune", pruned, network, calibration.training, schedule, astuple(self))
