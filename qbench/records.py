@@ -54,6 +54,22 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputQuality:
+    """How one output, or a part of it whose values have a range of their own, meets the float network's.
+
+    `decides` names the measurement, one sample an example, that the judgement of this output rests on.
+    """
+
+    output: str  # its name in the file
+    output_kind: str  # how its values are read: class scores, probabilities, boxes, ... (qbench.quality)
+    decides: str  # a metric; "": nothing can judge this output, and `withheld` has the reason
+    measurements: tuple[Measurement, ...] = ()
+    withheld: tuple[Withheld, ...] = ()
+    part: str = ""  # "channels 4 to 6 of axis 1"; "": all of it
+    recognised: bool = True  # from shape, range and values; False: the user said so
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """The step ended and these are its numbers."""
 
@@ -61,6 +77,7 @@ class Measured:
     withheld: tuple[Withheld, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     evidence: tuple[Evidence, ...] = ()
+    outputs: tuple[OutputQuality, ...] = ()  # of a score: every output beside float's, none left out
     kind: Literal["measured"] = "measured"
 
 

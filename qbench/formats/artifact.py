@@ -37,6 +37,9 @@ class TensorSpec:
     name: str
     dtype: str  # numpy's name: float32, int64
     shape: tuple[int | None, ...]
+    # along which axis examples lie; None: none does, every example has the same value (a scalar, a mask)
+    batch_axis: int | None = 0
+    axes: tuple[str, ...] = ()  # the names that the file gives its dimensions, "" where it gives none
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,8 @@ class Artifact:
     lineage: tuple[LineageStep, ...] = ()
     notes: tuple[Note, ...] = ()  # a strategy adds its own to those it was given
     covered: Covered | None = None  # filled in when the file is saved
+    # inputs that are fed what an output said at the call before: (input, output), of a recurrent network
+    carried: tuple[tuple[str, str], ...] = ()
     # what processes that were killed spent on the last hop, where this one went on; the lineage takes it over
     earlier_s: float = 0.0
 
