@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from qbench.errors import DoesNotFit
+from qbench.quant import opset
 from qbench.quant.gemm import plain_gemms
 from qbench.quant.qdq_graph import ONNX_MACS, OnnxGraph, opened
 
@@ -55,17 +56,11 @@ def raised(model: Any, technique: str, least: int = OPSET) -> Any:
     Raises:
         DoesNotFit: the network cannot be raised to it.
     """
-    from onnx import version_converter
-
-    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), OPSET)
-    if opset >= least:
-        return model
     try:
-        return version_converter.convert_version(model, least)
-    except Exception as error:  # onnx raises its own ConvertError, RuntimeError and more
+        return opset.raised(opset.with_one_standard_domain(model), least)
+    except DoesNotFit as error:
         raise DoesNotFit(
-            f"{technique} needs ONNX operator set {least}; this network has {opset}, and: {error}",
-            fix=f"export it again with opset_version={least} or newer",
+            f"{technique} needs ONNX operator set {least}: {error.problem}", fix=error.fix
         ) from error
 
 
