@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import cache
 from typing import Any
@@ -40,6 +40,7 @@ UPGRADES: dict[int, Callable[[Raw], Raw]] = {
     1: lambda raw: raw | {"format": 2},
     2: lambda raw: raw | {"format": 3},
     3: lambda raw: raw | {"format": 4},
+    4: lambda raw: raw | {"format": 5},
 }
 
 
@@ -51,11 +52,18 @@ def encode(line: Line) -> str:
     """
     raw = asdict(line)
     if isinstance(line, Record):
-        for measurement in raw["outcome"].get("measurements", ()):
+        for measurement in _measurements(raw["outcome"]):
             for name in ("samples", "warmup"):
                 measurement[name] = pack(measurement[name], _stored(measurement["metric"]))
     text = json.dumps(raw, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
     return text.encode(errors="replace").decode()
+
+
+def _measurements(outcome: Raw) -> Iterator[Raw]:
+    """Yield the outcome's own measurements, then those of every output of a score."""
+    yield from outcome.get("measurements", ())
+    for output in outcome.get("outputs", ()):
+        yield from output.get("measurements", ())
 
 
 def refuse_unstorable(measurements: tuple[Measurement, ...]) -> None:
@@ -129,7 +137,7 @@ def _checked(raw: Raw, where: str) -> Line:
         return _adapter(Session).validate_python(raw)
     outcome = raw.get("outcome")
     try:
-        for measurement in outcome.get("measurements", ()) if isinstance(outcome, dict) else ():
+        for measurement in _measurements(outcome) if isinstance(outcome, dict) else ():
             for name in ("samples", "warmup"):
                 measurement[name] = unpack(measurement[name])
     except (AttributeError, KeyError, TypeError, ValueError, zlib.error) as error:

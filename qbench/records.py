@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from qbench.cases import Step
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 DROPPED = "dropped to stay within --budget"  # how the reason of a skip begins that is not of this machine
 # History of the format:
 #   1  first version
@@ -17,6 +17,7 @@ DROPPED = "dropped to stay within --budget"  # how the reason of a skip begins t
 #      that the suite expects carries its reason; energy has steps of its own; a session says what its suite
 #      was narrowed down to; a deployment's vector instructions may be capped
 #   4  a hop names what it learns from and what it chooses by; bits may be the widest of several
+#   5  a score says of every output how it meets float's, each with measurements of its own
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ from qbench.records import (
     Failed,
     Measured,
     Measurement,
+    OutputQuality,
     Record,
     Session,
     Skipped,
@@ -87,6 +88,18 @@ COUNTED = replace(
     deployment=replace(CASE.deployment, hardware="neoverse-n1", reached="emulated", streams=1),
     scenario=Scenario("counted"),
 )
+BESIDE_FLOAT = (
+    OutputQuality(
+        "boxes",
+        "class scores",
+        "same_first",
+        (Measurement("same_first", (1, 0, 1, 1, 1)),),
+        part="channels 4 to 6 of axis 1",
+    ),
+    OutputQuality(
+        "mask", "constant", "", (), (Withheld("same_first", "the same for every example"),), recognised=False
+    ),
+)
 LATENCY = Measurement("latency", (0.001234567, 0.001, 0.0011, 0.0012, 0.0013), (0.02, 0.002), 4)
 LINES = (
     Session(
@@ -117,6 +130,7 @@ LINES = (
                     (Withheld("latency", "simulated"),),
                     (Verdict("collapsed", "accuracy 10 %"),),
                     (Evidence("kernel Conv", "12"),),
+                    BESIDE_FLOAT,
                 ),
                 "",
             ),
@@ -234,6 +248,8 @@ def test_an_unknown_format_version_is_refused(version):
     ('{"format":1}', "Field required"),
     ('{"format":1,"outcome":{"measurements":["x"]}}', "samples cannot be read"),
     ('{"format":1,"outcome":{"measurements":7}}', "samples cannot be read"),
+    ('{"format":5,"outcome":{"outputs":7}}', "samples cannot be read"),
+    ('{"format":5,"outcome":{"outputs":[{"measurements":[{}]}]}}', "samples cannot be read"),
     ('{"format":1,"outcome":{"measurements":[{"samples":{"as":"hex","values":[1]}}]}}', "samples cannot be read"),  # noqa: E501
     ('{"format":1,"outcome":{"measurements":[{"samples":{"as":"ns","values":["a"]}}]}}', "samples cannot be read"),  # noqa: E501
     ('{"format":1,"outcome":{"measurements":[{"samples":{"as":"ns","values":[[1]]}}]}}', "row of finite numbers"),  # noqa: E501
@@ -273,6 +289,13 @@ def test_what_a_form_cannot_hold_is_refused_and_not_cut(value, stored):
 def test_an_unknown_metric_is_refused_with_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'latency'"):
         refuse_unstorable((Measurement("latencey", (1.0,)),))
+
+
+def test_a_measurement_of_one_output_is_packed_and_comes_back():
+    record = next(line for line in LINES if isinstance(line, Record) and getattr(line.outcome, "outputs", ()))
+    raw = json.loads(encode(record))
+    assert "zlib" in raw["outcome"]["outputs"][0]["measurements"][0]["samples"]
+    assert decode(json.dumps(raw), "file:1").outcome.outputs == BESIDE_FLOAT
 
 
 def test_a_log_with_half_a_character_can_still_be_written_and_read():

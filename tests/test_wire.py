@@ -34,6 +34,7 @@ from qbench.records import (
     Failed,
     Measured,
     Measurement,
+    OutputQuality,
     Record,
     Session,
     Skipped,
@@ -55,7 +56,10 @@ SPEC = ArtifactSpec(CHOICE, HOPS)
 CASE = Case("s", "t", "float", Deployment(SPEC, "b", "cpu", 2, "e"), DATA, Scenario("scored", 8), "u")
 EXPLAINED = Explained("t", SPEC, DATA)
 NUMBERS = (Measurement("latency", (0.1, 2e-9), (1.0,), 5),)
-MEASURED = Measured(NUMBERS, (Withheld("m", "r"),), (Verdict("unstable", "t"),), (Evidence("w", "f"),))
+OUTPUT = OutputQuality("o", "boxes", "sqnr", NUMBERS, (Withheld("m", "r"),), "channels 0 to 3", False)
+MEASURED = Measured(
+    NUMBERS, (Withheld("m", "r"),), (Verdict("unstable", "t"),), (Evidence("w", "f"),), (OUTPUT,)
+)
 FAILED = Failed("load", "e", "t", NUMBERS)
 OUTCOMES = (MEASURED, FAILED, Skipped("r"))
 LINEAGE = (LineageStep("h", "edge", 0.5, 7, (("onnx", "1"),)),)

@@ -44,6 +44,8 @@ def perform(request: StepRequest | ProbeRequest) -> Measured | Failed | Probe:
     try:
         measured = STEPS[request.step.kind](request, trace)
         refuse_unstorable(measured.measurements)
+        for output in measured.outputs:
+            refuse_unstorable(output.measurements)
         return measured
     except Exception as error:  # the rest of the matrix goes on, whatever one cell does
         return Failed(trace.stage, describe(error), traceback.format_exc(), storable(trace.measurements))
