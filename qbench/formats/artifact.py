@@ -40,6 +40,9 @@ class TensorSpec:
     # along which axis examples lie; None: none does, every example has the same value (a scalar, a mask)
     batch_axis: int | None = 0
     axes: tuple[str, ...] = ()  # the names that the file gives its dimensions, "" where it gives none
+    batch_told: bool = (
+        True  # False: the file does not say where an output's examples lie, `batch_axis` is a guess
+    )
 
 
 @dataclass(frozen=True, slots=True)

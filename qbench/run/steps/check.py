@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from qbench.cases import Quantized
-from qbench.errors import QbenchError
 from qbench.formats import cache
 from qbench.formats.artifact import float_state
 from qbench.formats.reference import NO_SIMULATION, read_reference, read_simulated, relative_error
 from qbench.quant.cascade import ESCALATED
 from qbench.records import Measurement, Withheld
 from qbench.run.protocol import Trace
+from qbench.run.steps.answers import WrongOutputs as WrongOutputs
 from qbench.run.steps.session import Opened
 
 BATCH = 50  # of a score: accuracy does not depend on it, and it keeps a worker small
@@ -22,10 +22,6 @@ REFERENCE_LIMIT = 1e-3  # of the outputs' range: float32 engines differ by 1e-6 
 # chain of products of a fixed batch, some on one thread only; unsigned activations of 16 bits behind a ReLU),
 # begin at 0.7.
 SIMULATED_LIMIT = 0.25
-
-
-class WrongOutputs(QbenchError):
-    """An engine answered with something that cannot be the network's output."""
 
 
 def check(opened: Opened, trace: Trace) -> tuple[Withheld, ...]:

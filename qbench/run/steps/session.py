@@ -14,6 +14,7 @@ from qbench.cases import Case, key
 from qbench.errors import DoesNotFit
 from qbench.formats import cache
 from qbench.formats.artifact import Artifact, load
+from qbench.formats.signature import fed, fixed_batch
 from qbench.meters.base import why_unavailable
 from qbench.quant.cascade import escalated_at
 from qbench.records import Withheld
@@ -39,7 +40,7 @@ class Opened:
     @property
     def fixed_batch(self) -> int | None:
         """Return the one batch size that the network takes, or None where it takes any."""
-        return self.artifact.inputs[0].shape[0] if self.artifact.inputs else None
+        return fixed_batch(self.artifact.inputs)
 
     @property
     def escalated(self) -> int | None:
@@ -52,8 +53,13 @@ class Opened:
         return self.batch(0, self.fixed_batch or 1)
 
     def batch(self, start: int, size: int) -> dict[str, np.ndarray]:
-        """Return the inputs for `size` examples from `start` on."""
-        return batch_of(self.task, self.examples, start, size, whole=self.fixed_batch is not None)
+        """Return what one call for `size` examples from `start` on takes, in the network's own layout."""
+        whole = self.fixed_batch is not None
+        return fed(self.artifact.inputs, batch_of(self.task, self.examples, start, size, whole=whole))
+
+    def all_inputs(self) -> dict[str, np.ndarray]:
+        """Return the inputs of all examples, (count, ...) each."""
+        return batch_of(self.task, self.examples, 0, len(self.examples))
 
     def timed_inputs(self) -> dict[str, np.ndarray]:
         """Return one batch of the scenario's size, the same for every deployment of a model.
