@@ -87,7 +87,10 @@ class Progress:
         self.bar.advance(self._task, self._weight(step))
         if outcome.kind == "failed":
             word = "[yellow]failed as expected[/]" if outcome.expected else "[red]failed[/]"
-            self._told.print(word, f"{step.kind} {_what(step)}: {outcome.error}", highlight=False)
+            from rich.markup import escape
+
+            said = escape(f"{step.kind} {_what(step)}: {outcome.error}")  # `[cpu]` is a word, no colour
+            self._told.print(word, said, highlight=False, soft_wrap=True)
 
     def _weight(self, step: Step) -> float:
         if step.kind == "time":
@@ -147,7 +150,8 @@ def progress(plan: Plan, console: Console) -> Iterator[Progress]:
         highlight=False,
     )
     for technique, reason in nowhere(plan):
-        console.print(f"nothing of {technique} can run: {reason}", highlight=False, markup=False)
+        said = f"nothing of {technique} can run: {reason}"
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
     shown = Progress(console, plan)
     with shown.bar:
         yield shown

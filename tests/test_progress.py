@@ -1,5 +1,6 @@
 """The bar of a run: a long step may say how far it is."""
 
+import io
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +9,7 @@ from qbench.cases import ArtifactSpec, Choice, DataSpec, Explained, Float, Hop, 
 from qbench.folders import tell
 from qbench.profile import PROFILES
 from qbench.progress import Progress, _what, nowhere
-from qbench.records import DROPPED
+from qbench.records import DROPPED, Failed
 
 SPEC = ArtifactSpec(
     Choice("net"),
@@ -55,6 +56,17 @@ def test_every_column_keeps_its_width(shown):
     before = len(column())
     tell("sensitivity: layer 100 of 1,000 and more words than there is room for")
     assert len(column()) == before
+
+
+def test_what_failed_is_told_whole_and_on_one_line_however_narrow_the_terminal_is(tmp_path, monkeypatch):
+    from rich.console import Console
+
+    monkeypatch.setenv("QBENCH_CACHE", str(tmp_path))
+    told = Console(width=30, record=True, file=io.StringIO())
+    error = f"{'/a-folder' * 20}/model.onnx: [cpu] and [/bold] are words of an engine"
+    outcome = Failed("prepare", error)
+    Progress(told, SimpleNamespace(profile=PROFILES["quick"])).ended(Step("prepare", SPEC), outcome)
+    assert told.export_text() == f"failed prepare qat: {error}\n"
 
 
 def test_an_explanation_is_named_by_its_technique():

@@ -4,6 +4,7 @@ python tools/show_example.py results/xeon-2-cores/2026-11-26-vision.jsonl
 """
 
 import io
+import re
 import sys
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from qbench.report.writers import print_summary
 from qbench.store import Run, read_runs
 
 CHECKOUT = Path(__file__).parents[1]
-BEGIN, END = "<!-- result: begin -->\n", "<!-- result: end -->"
+BEGIN, END = re.compile(r"<!-- result: begin of (\S+) -->\n"), "<!-- result: end -->"
 WIDTH = 92
 
 
@@ -32,8 +33,17 @@ def block(run: Run) -> str:
 
 def with_block(readme: str, run: Run) -> str:
     """Return the README with the block in its place."""
-    before, _, rest = readme.partition(BEGIN)
-    return before + BEGIN + block(run) + END + rest.partition(END)[2]
+    begin = BEGIN.search(readme)
+    if begin is None:
+        raise ValueError(f"README.md has no line of the form {BEGIN.pattern!r} to write after")
+    marked = f"<!-- result: begin of {run.path.resolve().relative_to(CHECKOUT).as_posix()} -->\n"
+    return readme[: begin.start()] + marked + block(run) + END + readme[begin.end() :].partition(END)[2]
+
+
+def shown(readme: str) -> Path:
+    """Return the file whose run the README shows: it names it, and another run of today changes nothing."""
+    (named,) = BEGIN.findall(readme)
+    return CHECKOUT / named
 
 
 def evidence_of(record: Record) -> tuple[Evidence, ...]:

@@ -23,8 +23,9 @@ def main() -> None:
         from rich.markup import escape
 
         told = console(stderr=True)
-        told.print(f"[bold red]{type(error).__name__}[/]: {escape(error.problem)}", highlight=False)
-        told.print(f"  [bold]fix:[/] {escape(error.fix)}", highlight=False)
+        what = f"[bold red]{type(error).__name__}[/]: {escape(error.problem)}"
+        said = f"{what}\n  [bold]fix:[/] {escape(error.fix)}"
+        told.print(said, highlight=False, soft_wrap=True)  # a path or a command in it can be copied whole
         sys.exit(SOMETHING_FAILED if isinstance(error, OutOfRoom) else WRONG_USAGE)
     except (KeyboardInterrupt, typer.Abort):
         resumable = len(sys.argv) > 1 and sys.argv[1] in ("run", "try")

@@ -20,6 +20,7 @@ from qbench.cli.options import (
     Thoroughness,
     app,
     console,
+    say,
 )
 from qbench.cli.planning import has_cells, plan_of, selection_of
 
@@ -62,7 +63,7 @@ def aa(
         floors = with_known(floors_of(runs), written)
         write_floors(floors, written)  # a session that ended is never lost
     tell_floors(floors, console())
-    console().print(f"results  {runs[-1].path}\nfloors   {written}", highlight=False)
+    say(f"results  {runs[-1].path}\nfloors   {written}")
 
 
 @app.command()
@@ -115,7 +116,7 @@ def power(
     if kept:
         if results:
             write_trials(trials, kept)
-        console().print(f"ledger   {kept}", highlight=False)
+        say(f"ledger   {kept}")
 
 
 def _trials_in(paths: list[Path]) -> tuple[Trial, ...]:
@@ -193,4 +194,4 @@ def probe(
     written = run.path.parent / FILE
     write_limits(limits, written)
     tell_limits(limits, console())
-    console().print(f"results  {run.path}\nlimits   {written}", highlight=False)
+    say(f"results  {run.path}\nlimits   {written}")

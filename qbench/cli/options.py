@@ -62,6 +62,11 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, width=None if sys.stdout.isatty() else 120)
 
 
+def say(words: str) -> None:
+    """Print lines as they are: however long a path is, it stands on one line and can be copied."""
+    console().print(words, highlight=False, markup=False, soft_wrap=True)
+
+
 def _version(asked: bool) -> None:  # noqa: FBT001 - typer hands it over so
     if asked:
         from qbench import __version__

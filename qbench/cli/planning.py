@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from qbench.cli.options import MEASURED, SOMETHING_FAILED, console
+from qbench.cli.options import MEASURED, SOMETHING_FAILED, console, say
 
 if TYPE_CHECKING:
     from qbench.run.plan import Plan, Selection
@@ -155,4 +155,4 @@ def write_page(found: Run, reports: Path) -> None:
 
     suite = found.session.suite + ("-narrowed" if found.session.narrowed else "")
     written = write_report(found, reports / suite)
-    console().print(f"results  {found.path}\nreport   {written['index.html']}", highlight=False)
+    say(f"results  {found.path}\nreport   {written['index.html']}")

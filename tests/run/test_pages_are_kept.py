@@ -57,7 +57,7 @@ def test_any_session_can_be_shown_again(measured):
     assert first.session.id in page(measured)
     wrong = measured.qbench("report", f"{first.path}:nobody")
     assert wrong.returncode == 2
-    assert "session 'nobody'" in wrong.stderr
+    assert f"{first.path} holds no session 'nobody'" in wrong.stderr
 
 
 def test_a_dropped_cell_is_not_one_that_cannot_run(place):
