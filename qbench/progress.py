@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from qbench.cases import ArtifactSpec, Case, DataSpec, Explained, Step
 from qbench.folders import tell, told
+from qbench.reasons import fix_of, reason_of
 from qbench.records import DROPPED, Outcome
 from qbench.show import minutes
 
@@ -86,11 +87,16 @@ class Progress:
         """Move the bar; say at once what failed."""
         self.bar.advance(self._task, self._weight(step))
         if outcome.kind == "failed":
-            word = "[yellow]failed as expected[/]" if outcome.expected else "[red]failed[/]"
             from rich.markup import escape
 
-            said = escape(f"{step.kind} {_what(step)}: {outcome.error}")  # `[cpu]` is a word, no colour
-            self._told.print(word, said, highlight=False, soft_wrap=True)
+            word = "[yellow]failed as expected[/]" if outcome.expected else "[red]failed[/]"
+            fix = fix_of(outcome.error)
+            said = f"{step.kind} {_what(step)}: {reason_of(outcome.error)}" + (
+                f"\n  fix: {fix}" if fix else ""
+            )
+            self._told.print(
+                word, escape(said), highlight=False, soft_wrap=True
+            )  # `[cpu]` is a word, no colour
 
     def _weight(self, step: Step) -> float:
         if step.kind == "time":

@@ -12,7 +12,7 @@ SOURCES = sorted((ROOT / "qbench").rglob("*.py"))
 
 WORDS = {
     "__version__", "errors", "units", "registry", "cases", "records", "metrics", "codec", "wire", "suite", "suite_file", "sweep", "toml_file", "hardware", "machine",  # noqa: E501
-    "profile", "folders", "store", "stats",
+    "profile", "folders", "store", "stats", "reasons",
 }  # fmt: skip
 NUMERICS = WORDS | {"formats", "quant"}
 PLUGINS = {"strategies", "models", "tasks", "data", "backends", "meters"}

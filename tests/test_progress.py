@@ -88,3 +88,24 @@ def test_a_technique_without_a_cell_is_told_when_a_run_begins():
     ]
     plan = SimpleNamespace(cells=(case("fp32"), case("int8")), skips=skips)
     assert nowhere(plan) == [("half", "no way leads there")]
+
+
+def test_what_failed_is_told_by_its_reason_and_its_advice():
+    """Whole, with brackets: neither a stack's first line nor markup of the terminal's."""
+    import io
+
+    from rich.console import Console
+
+    from qbench.records import Failed
+
+    out = io.StringIO()
+    plan = SimpleNamespace(profile=PROFILES["quick"])
+    progress = Progress(Console(file=out, width=200), plan)
+    stack = "Exception from src/core.cpp:117:\nCheck 'a' failed at src/b.cpp:1:\n[CPU] no such kernel"
+    progress.ended(Step("prepare", SPEC), Failed("load", stack))
+    progress.ended(Step("prepare", SPEC), Failed("load", "the file is torn\n  fix: delete it"))
+    assert out.getvalue().splitlines() == [
+        "failed prepare qat: [CPU] no such kernel",
+        "failed prepare qat: the file is torn",
+        "  fix: delete it",
+    ]

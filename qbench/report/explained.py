@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qbench.cases import Explained
+from qbench.reasons import reason_of
 from qbench.records import Failed, Measured, find
 from qbench.report.figures import Figure, figure
-from qbench.report.join import Line, evidence, first_line
+from qbench.report.join import Line, evidence
 from qbench.report.tables import Column, Entry, Table
 from qbench.stats import Paired, paired
 from qbench.store import Run
@@ -46,7 +47,7 @@ def _table(line: Line) -> Table:
     heads = ("layer", "place", "signal to noise", RECOVERED[judge], "won", "lost", "lines")
     columns = tuple(Column(head, head not in ("layer", "lines"), head == "lines") for head in heads)
     if isinstance(outcome, Failed):
-        return Table(title, columns, (), empty=f"it could not be told: {first_line(outcome.error)}")
+        return Table(title, columns, (), empty=f"it could not be told: {reason_of(outcome.error)}")
     layers = _layers(line)
     if not layers:
         return Table(title, columns, (), empty=OLDER)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from qbench.cases import Anchor, ArtifactSpec, Case, DataSpec, Hardware
+from qbench.reasons import reason_of
 from qbench.records import Failed, Measured, Measurement, Record, Skipped, find
 from qbench.report.figures import Absent
 from qbench.stats import median
@@ -159,7 +160,7 @@ def why_missing(entry: Joined) -> str:
     if entry.plan is not None and isinstance(entry.plan.record.outcome, Skipped):
         return f"skipped: {entry.plan.record.outcome.reason}"
     for _, failed in entry.failures():
-        return f"failed at {failed.stage}: {first_line(failed.error)}"
+        return f"failed at {failed.stage}: {reason_of(failed.error)}"
     return NEVER
 
 
@@ -179,7 +180,7 @@ def sought(
     if isinstance(outcome, Skipped):
         return Absent(f"skipped: {outcome.reason}")
     if isinstance(outcome, Failed):
-        return Absent(f"failed at {outcome.stage}: {first_line(outcome.error)}")
+        return Absent(f"failed at {outcome.stage}: {reason_of(outcome.error)}")
     reason = withheld(line, metric)
     return Absent(reason or silent or f"the {line.record.step.kind} step did not report it")
 
@@ -196,8 +197,3 @@ def evidence(line: Line | None, what: str) -> str | None:
     if line is None or not isinstance(line.record.outcome, Measured):
         return None
     return next((e.found for e in line.record.outcome.evidence if e.what == what), None)
-
-
-def first_line(error: str) -> str:
-    """Return an error's first line that says something."""
-    return next((line.strip() for line in error.splitlines() if line.strip()), "no message")

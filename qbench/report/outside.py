@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from qbench.reasons import reason_of
 from qbench.report.cell import Cell
 from qbench.report.figures import FIGURES, Absent, Figure
-from qbench.report.join import failed_elsewhere, first_line, hardware_elsewhere
+from qbench.report.join import failed_elsewhere, hardware_elsewhere
 from qbench.report.tables import Column, Entry, Table, titled
 from qbench.store import Run
 
@@ -75,7 +76,7 @@ def withheld_table(cells: Sequence[Cell]) -> Table:
 def elsewhere_table(run: Run) -> Table:
     """Return the failed steps that belong to no one cell."""
     rows = tuple(
-        (Entry(name), Entry(failed.stage), Entry(first_line(failed.error)), Entry("", lines=(line.number,)))
+        (Entry(name), Entry(failed.stage), Entry(reason_of(failed.error)), Entry("", lines=(line.number,)))
         for name, line, failed in failed_elsewhere(run)
     )
     heads = ("step", "stage", "reason", "lines")

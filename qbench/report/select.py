@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from qbench.cases import BUILD, Case
+from qbench.reasons import reason_of
 from qbench.records import Failed, Measured, Skipped, find
 from qbench.report.cell import Cell, Group, Reason, Round, Status, pace_of
 from qbench.report.compare import Judgement, compared_figures, own_ratio, without_baseline
 from qbench.report.derive import own_figures
 from qbench.report.figures import FIGURES, Absent, Figure, Value
-from qbench.report.join import Joined, first_line, join, why_missing
+from qbench.report.join import Joined, join, why_missing
 from qbench.report.limits import limits_beside
 from qbench.report.ratio import over_float
 from qbench.report.roofline import roofline
@@ -195,7 +196,7 @@ def _status(entry: Joined) -> tuple[Status, tuple[Reason, ...]]:
 def _told(failed: Failed) -> str:
     """Return a failure's words, and the suite's reason where it expects them."""
     expected = f" (the suite expects this: {failed.expected})" if failed.expected else ""
-    return first_line(failed.error) + expected
+    return reason_of(failed.error) + expected
 
 
 def _round(entry: Joined, k: int, ratio: float | None) -> Round:
