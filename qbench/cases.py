@@ -152,10 +152,20 @@ class Deployment:
     hardware: str = ""  # the hardware profile; "" in records older than these
     reached: Literal["native", "emulated"] = "native"
     isa: str = ""  # the widest vector instructions that the engine may use; "": all that there are
+    # what the engine is told besides the file, (option, value); a backend names what it knows
+    options: tuple[tuple[str, str], ...] = ()
 
-    def differs_in_file_only(self, other: Deployment) -> bool:
-        """Tell whether the two are on the same engine, device and options, for one model."""
-        return self.artifact.model == other.artifact.model and replace(self, artifact=other.artifact) == other
+    @property
+    def computes(self) -> State:
+        """Return what the engine computes in: the file's own numbers, unless an option says otherwise."""
+        precision = dict(self.options).get("precision")
+        state = self.artifact.state
+        return Float(precision) if precision and isinstance(state, Float) else state  # type: ignore[arg-type]
+
+    def same_but_for_technique(self, other: Deployment) -> bool:
+        """Tell whether the two differ in what a technique sets alone: the file, the engine's options."""
+        same = replace(self, artifact=other.artifact, options=other.options)
+        return self.artifact.model == other.artifact.model and same == other
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +193,7 @@ class Case:
     evaluation: DataSpec
     scenario: Scenario
     against: str = ""  # a technique of the same place that this one is held against, besides fp32
+    after: tuple[str, ...] = ()  # measured only if none of these techniques holds its limit at the same place
 
     @property
     def variant_of(self) -> str | None:

@@ -33,6 +33,9 @@ class SuiteTechnique:
     priority: int = 1
     against: str = ""  # a technique that it is held against, besides fp32: its accuracy, pair by pair
     simulated: bool = False  # True: its integers are also simulated in float, and the two compared
+    options: dict[str, str] = field(default_factory=dict)  # what the engine is told: precision = "bf16"
+    after: list[str] = field(default_factory=list)  # only if none of these holds its limit; empty: always
+    when: str = ""  # `qbench try`: only for networks that this rule is for (run/pool.py); "": for all
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,3 +108,5 @@ class Technique:
     backends: tuple[str, ...] = ()
     priority: int = 1
     against: str = ""
+    options: tuple[tuple[str, str], ...] = ()
+    after: tuple[str, ...] = ()

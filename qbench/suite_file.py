@@ -8,7 +8,7 @@ from typing import Any
 
 from qbench.errors import BadSuite
 from qbench.registry import did_you_mean
-from qbench.suite import CAPS, STAGES, Suite, SuiteScenario, SuiteTechnique
+from qbench.suite import CAPS, STAGES, Suite, SuiteScenario, SuiteTechnique, Technique
 from qbench.sweep import expanded
 from qbench.toml_file import find_file, read_toml
 
@@ -36,7 +36,7 @@ def load_suite(name: str) -> Suite:
     _no_double(suite, "scenario", [_told(scenario) for scenario in suite.scenario])
     _check_scenarios(suite, [technique.name for technique in techniques])
     for technique in techniques:
-        if technique.role == "technique" and not technique.chain:
+        if technique.role == "technique" and not technique.chain and not technique.options:
             raise BadSuite(
                 f"{path}: technique {technique.name!r} has chain = []: it would be fp32 under another name",
                 fix='write chain = [{ use = "static_int8" }], or role = "fp32" for the baseline',
@@ -46,8 +46,27 @@ def load_suite(name: str) -> Suite:
                 f"{path}: technique {technique.name!r}: against = {technique.against!r} names no technique",
                 fix=did_you_mean(technique.against, [other.name for other in techniques]),
             )
+    _check_after(suite, techniques)
     _check_expectations(suite, [technique.name for technique in techniques])
     return suite
+
+
+def _check_after(suite: Suite, techniques: list[Technique]) -> None:
+    """Refuse to wait for what the file does not name before: no circle can be written."""
+    before: list[str] = []
+    for technique in techniques:
+        for name in technique.after:
+            where = f"{suite.file}: technique {technique.name!r}: after names {name!r}"
+            if name not in [one.name for one in techniques]:
+                raise BadSuite(f"{where}, and there is no such technique", fix=did_you_mean(name, before))
+            if name not in before:
+                raise BadSuite(f"{where}, which comes later", fix=f"write {name!r} above {technique.name!r}")
+        if technique.after and technique.role == "fp32":
+            raise BadSuite(
+                f"{suite.file}: technique {technique.name!r}: the baseline waits for {technique.after[0]!r}",
+                fix="leave `after` out: every technique is judged beside fp32",
+            )
+        before.append(technique.name)
 
 
 def _check_numbers(suite: Suite) -> None:

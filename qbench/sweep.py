@@ -52,6 +52,8 @@ def expanded(suite: Suite) -> list[Technique]:
                 tuple(technique.backends),
                 technique.priority,
                 technique.against,
+                tuple(sorted(technique.options.items())),
+                tuple(technique.after),
             )
             techniques.append(one)
             if technique.simulated:

@@ -68,6 +68,7 @@ class Placement:
     device: str = "cpu"
     threads: int = 1  # for all streams together
     streams: int = 1  # callers at once; above one, the engine is set up for throughput
+    options: tuple[tuple[str, str], ...] = ()  # (option, value), of those that the backend names
 
     @property
     def threads_each(self) -> int:
@@ -113,6 +114,8 @@ class Backend(abc.ABC):
     distribution: ClassVar[str]  # whose version identifies the engine
     # by cap (suite.CAPS), the environment under which a process of this engine stays within it
     caps: ClassVar[Mapping[str, Mapping[str, str]]] = {}
+    # by name, the values of what a suite may tell the engine beside a file: precision = ("bf16", ...)
+    options: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     for_tests: ClassVar[bool] = False  # hidden from `--hw all`; a suite may still name it
 
     @abc.abstractmethod

@@ -38,6 +38,7 @@ class OpenVino(Backend):
         "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2"},
         "avx512": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"},
     }
+    options: ClassVar[Mapping[str, tuple[str, ...]]] = {"precision": ("bf16", "fp16")}
 
     def engine(self) -> Any:
         """Import openvino without its telemetry, which starts a thread at import and calls home."""
@@ -80,7 +81,7 @@ class OpenVino(Backend):
         return None
 
     def load(self, artifact: Artifact, placement: Placement) -> Session:
-        """Compile in the arithmetic of the artifact's state; see Backend.load."""
+        """Compile in the artifact's own arithmetic, or in the precision asked for; see Backend.load."""
         return OpenVinoSession(self.engine(), artifact, placement)
 
 
@@ -89,7 +90,9 @@ class OpenVinoSession(Session):
 
     def __init__(self, ov: Any, artifact: Artifact, placement: Placement) -> None:
         """Read and compile the file."""
-        self._state = artifact.state
+        precision = dict(placement.options).get("precision")
+        # of a float file computed in fewer bits: what the kernels are held to
+        self._state = Float(precision) if precision else artifact.state  # type: ignore[arg-type]
         dtype = self._state.dtype if isinstance(self._state, Float) else "fp32"
         # Left to itself, the engine rounds activations beside compressed weights to 8 bits, in these groups.
         rounds = isinstance(self._state, Quantized) and self._state.scheme.dynamic

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from qbench.metrics import ACCURACY_LIMIT
 from qbench.records import Measured, Measurement
 from qbench.report.figures import Absent, Figure, Spread, Value, figure
 from qbench.report.join import Joined, evidence, sought, why_missing
@@ -14,7 +15,7 @@ from qbench.report.ratio import against_fp32, break_even
 from qbench.stats import Interval, Paired, Ratios, agreement, paired, share_interval, verdict
 from qbench.units import text
 
-LIMIT = -0.01  # accuracy may fall by one percentage point; the page states it
+LIMIT = ACCURACY_LIMIT
 COMPARED = (
     "accuracy_difference",
     "detectable",

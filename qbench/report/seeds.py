@@ -52,7 +52,7 @@ def _family(entry: Joined) -> Hashable:
     if case is None:
         return id(entry)
     place, data_id = case.deployment, evidence(entry.score, "data id")
-    engine = (place.backend, place.environment, place.threads, place.isa)
+    engine = (place.backend, place.environment, place.threads, place.isa, place.options)
     here = (*engine, place.device, place.hardware, place.reached)
     return entry.artifact.model, case.technique.partition(SEED)[0], case.role, here, case.evaluation, data_id
 

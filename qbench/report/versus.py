@@ -88,7 +88,7 @@ def _key(side: Side, profiled: bool) -> Hashable:
         raise ValueError("a file that was never made is no cell to compare")
     place = case.deployment
     hardware = place.hardware if profiled else ""
-    where = (hardware, place.reached, place.device, place.threads, place.streams, place.isa)
+    where = (hardware, place.reached, place.device, place.threads, place.streams, place.isa, place.options)
     return cell.model, cell.technique, cell.engine, where, case.scenario
 
 

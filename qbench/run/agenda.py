@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from qbench.cases import Anchor, Case, Hardware, Step
+from qbench.cases import Anchor, ArtifactSpec, Case, Hardware, Step
 from qbench.records import Measured, Outcome, Skipped
 from qbench.run.estimate import ENERGY_WINDOWS
 from qbench.run.plan import TIMED, Plan
@@ -40,13 +40,20 @@ def once(plan: Plan) -> list[Step]:
         )
     )
     data |= dict.fromkeys(one.selection for one in plan.explained)
-    artifacts = dict.fromkeys(case.deployment.artifact for case in cells)
     deployed = {(case.deployment, case.evaluation): case for case in reversed(cells)}
     scored = [case for case in cells if deployed[case.deployment, case.evaluation] is case]
+    artifacts: dict[ArtifactSpec, None] = {}
+    made: list[Step] = []
+    for waits in (False, True):  # whether a technique that waits for others is needed, their scores tell
+        wanted = [case for case in cells if bool(case.after) == waits]
+        new = dict.fromkeys(case.deployment.artifact for case in wanted).keys() - artifacts.keys()
+        own = [spec for spec in dict.fromkeys(case.deployment.artifact for case in wanted) if spec in new]
+        artifacts |= dict.fromkeys(own)
+        made += [Step("prepare", spec) for spec in own]
+        made += [Step("score", case) for case in scored if bool(case.after) == waits]
     return [
         *(Step("data", spec) for spec in data),
-        *(Step("prepare", spec) for spec in artifacts),
-        *(Step("score", case) for case in scored),
+        *made,
         *(Step("explain", one) for one in plan.explained),
         *(Step("count", case) for case in cells if case.scenario.name == "counted"),
         *(Step("deploy", case) for case in cells if case.scenario.name in TIMED and not case.scenario.slowed),

@@ -77,7 +77,7 @@ class Briefing:
 
 def _same_place(case: Case, other: Case) -> bool:
     """Tell whether the two differ in nothing but the file."""
-    return case.evaluation == other.evaluation and case.deployment.differs_in_file_only(other.deployment)
+    return case.evaluation == other.evaluation and case.deployment.same_but_for_technique(other.deployment)
 
 
 def fact(outcome: Outcome, what: str) -> str:

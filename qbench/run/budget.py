@@ -62,5 +62,5 @@ def _lost(case: Case, kept: dict[Case, int], all_cells: dict[Case, int]) -> bool
 
 def _is_baseline(case: Case, of: Case) -> bool:
     """Tell whether `case` is the float baseline of the other: the same model at the same place."""
-    same = case.deployment.differs_in_file_only(of.deployment)
+    same = case.deployment.same_but_for_technique(of.deployment)
     return case.role == "fp32" and same and (case.scenario == of.scenario or of.scenario.name == "scored")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -181,13 +182,22 @@ class Matrix:
             target.hardware.name,
             target.reached,
             scenario.isa if scenario else "",
+            technique.options,
         )
         kind = Scenario(scenario.name, scenario.batch) if scenario else Scenario("scored")
         case = Case(
-            self.suite.name, technique.name, technique.role, placed, evaluation, kind, technique.against
+            self.suite.name,
+            technique.name,
+            technique.role,
+            placed,
+            evaluation,
+            kind,
+            technique.against,
+            technique.after,
         )
-        reason = reason or _timed_elsewhere(technique, target)
-        return case, (probe.absent or self._no_data.get(task) or reason or engine.refuses(spec.state, probe))
+        reason = reason or _timed_elsewhere(technique, target) or _no_such_option(placed)
+        refused = probe.absent or self._no_data.get(task) or reason
+        return case, refused or engine.refuses(placed.computes, probe)
 
     def _threads(self, scenario: SuiteScenario | None, target: Target) -> int:
         if target.hardware.threads:
@@ -254,6 +264,17 @@ def _timed_elsewhere(technique: Technique, target: Target) -> str | None:
     )
 
 
+def _no_such_option(placed: Deployment) -> str | None:
+    """Return why the engine cannot be told what the technique tells it, or None."""
+    known = BACKENDS[placed.backend].options
+    for name, value in placed.options:
+        if value not in known.get(name, ()):
+            return f"{placed.backend} has no option {name} = {json.dumps(value)}"
+    if placed.options and placed.computes == placed.artifact.state:
+        return f"the file is {placed.artifact.state.kind}: a precision is an option for one in 32-bit float"
+    return None
+
+
 def _compiles(hop: Hop) -> bool:
     """Tell whether a hop compiles: its product depends on more than its input and a library's version."""
     return hop.kind == "edge" and named(hop.use.name).bakes is not str
@@ -261,7 +282,7 @@ def _compiles(hop: Hop) -> bool:
 
 def _compared(case: Case, base: Case) -> bool:
     """Tell whether a timed or counted cell is told against this baseline."""
-    same = case.deployment.differs_in_file_only(base.deployment)
+    same = case.deployment.same_but_for_technique(base.deployment)
     return case.role != "fp32" and case.scenario == base.scenario and same
 
 

@@ -15,6 +15,7 @@ from qbench.formats import cache
 from qbench.records import Evidence, Failed, Measured, Outcome, Record, Skipped
 from qbench.run import agenda
 from qbench.run.briefing import Briefing, fact
+from qbench.run.fallback import Fallbacks
 from qbench.run.host import now_utc
 from qbench.run.launch import Workers, ask_counting, ask_fresh
 from qbench.run.plan import Plan
@@ -81,6 +82,7 @@ class Executor:
         self._order = random.Random(seed)
         self._outcomes: dict[str, Outcome] = {}
         self._briefing = Briefing(plan, limits, session, self._outcomes)
+        self._fallbacks = Fallbacks(plan, self._outcomes)
         self._makers = makers(case.deployment.artifact for case in plan.cells)
         self.tally = Tally()
 
@@ -119,9 +121,21 @@ class Executor:
             if step.key not in earlier:
                 self._write(Record(step, outcome, self._session, now_utc(), 0.0))
 
+    def _settle(self) -> None:
+        """Write which cells are not needed, once; a run that was stopped before may have said otherwise."""
+        for case, reason in self._fallbacks.settled():
+            step, outcome = Step("plan", case), Skipped(reason) if reason else Measured(())
+            if self._outcomes.get(step.key) != outcome:
+                self._write(Record(step, outcome, self._session, now_utc(), 0.0))
+
     # --- doing one ---------------------------------------------------------------------------------
 
     def _do(self, step: Step) -> None:
+        if self._fallbacks.waits(step):
+            self._settle()
+            if left_out := self._fallbacks.not_needed(step):
+                self._watcher.ended(step, Skipped(left_out))
+                return
         if self._finished(step):
             self._judge(step, self._outcomes[step.key])  # a resumed run ends as one that was never stopped
             self._watcher.ended(step, self._outcomes[step.key])

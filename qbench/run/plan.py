@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 
 from qbench.backends.base import BACKENDS
 from qbench.cases import BUILD, SEED, SGEMM, Case, Choice, Explained
-from qbench.errors import BadSuite
+from qbench.errors import BadParameter, BadSuite
 from qbench.meters.base import best_meter
 from qbench.profile import Profile
 from qbench.registry import did_you_mean
@@ -179,6 +180,25 @@ def check_names(suite: Suite) -> None:
         for number, link in enumerate(technique.chain, start=1):
             with at(f"{where}: technique {technique.name!r}, chain[{number}]"):
                 strategy_of(link)
+        _options_known(suite, technique)
+
+
+def _options_known(suite: Suite, technique: Technique) -> None:
+    """Refuse an option that no engine of the suite has: a misspelt one would be skipped everywhere."""
+    for name, value in technique.options:
+        known = {backend: BACKENDS[backend].options for backend in suite.backends}
+        if not any(value in options.get(name, ()) for options in known.values()):
+            there = [
+                f"{option} = {json.dumps(one)} ({backend})"
+                for backend, options in known.items()
+                for option, values in options.items()
+                for one in values
+            ]
+            raise BadParameter(
+                f"{suite.file or suite.name}: technique {technique.name!r}: no engine of this suite has an "
+                f"option {name} = {json.dumps(value)}",
+                fix=f"write {' or '.join(there)}" if there else "leave options out",
+            )
 
 
 def _narrowed(techniques: list[Technique], selection: Selection) -> list[Technique]:

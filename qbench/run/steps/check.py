@@ -64,7 +64,7 @@ def _with_source(opened: Opened) -> Measurement | Withheld:
     outputs = _answers(opened, *kept)
     error, backend = relative_error(outputs, kept[1]), opened.case.deployment.backend
     untouched = not opened.case.deployment.artifact.chain
-    if float_state(opened.artifact.state) and untouched and error > REFERENCE_LIMIT:
+    if float_state(opened.case.deployment.computes) and untouched and error > REFERENCE_LIMIT:
         raise WrongOutputs(
             f"{backend} differs from the source network by {error:.2g} of the outputs' range, "
             f"in the same 32-bit float (limit {REFERENCE_LIMIT})",

@@ -58,7 +58,8 @@ def score(request: StepRequest, trace: Trace) -> Measured:
     kept.parent.mkdir(parents=True, exist_ok=True)
     np.save(kept, outputs)
     withheld = (*withheld, *no_reference, *absent, *unlike, *_no_speed(opened, request, proof, verdict))
-    evidence = (Evidence("data id", opened.examples.data_id), *proof.evidence)
+    told = (Evidence(f"option {name}", value) for name, value in opened.case.deployment.options)
+    evidence = (Evidence("data id", opened.examples.data_id), *told, *proof.evidence)
     return Measured(tuple(trace.measurements), withheld, (verdict,) if verdict else (), evidence)
 
 
@@ -78,6 +79,9 @@ def _answers(opened: Opened) -> tuple[np.ndarray, list[Measurement]]:
 def _kernels_ran_as_claimed(opened: Opened, proof: KernelProof) -> None:
     state = opened.artifact.state
     covered = opened.artifact.covered or UNKNOWN
+    if opened.case.deployment.computes != state:
+        _option_took_hold(opened, proof)
+        return
     if float_state(state) or state.kind == "fake_quant" or opened.simulated:
         return
     bits, stored = claimed_bits(state), covered.weights
@@ -87,6 +91,18 @@ def _kernels_ran_as_claimed(opened: Opened, proof: KernelProof) -> None:
             f"the file stores {stored} weights in {bits} bits, but only {proof.low_bit} multiply-accumulate "
             f"kernels ran in {what} and {proof.other} in 32-bit float",
             fix="this engine does not speed this technique up; leave the pair out, or try another engine",
+        )
+
+
+def _option_took_hold(opened: Opened, proof: KernelProof) -> None:
+    """Hold the engine to the precision that it was told beside a float file."""
+    placed = opened.case.deployment
+    if proof.low_bit < max(1.0, KERNEL_SHARE * (proof.low_bit + proof.other)):
+        told = ", ".join(f"{name} = {value}" for name, value in placed.options)
+        raise DoesNotFit(
+            f"{placed.backend} was told {told}, and only {proof.low_bit} of "
+            f"{proof.low_bit + proof.other} multiply-accumulate kernels ran in it",
+            fix="leave this technique out for this network: its speed would be that of 32-bit float",
         )
 
 

@@ -132,7 +132,7 @@ def open_case(request: StepRequest, trace: Trace) -> Opened:
     artifact = load(cache.folder_of(deployment.artifact))
     start = time.perf_counter()
     backend = BACKENDS[deployment.backend]()
-    placement = Placement(deployment.device, deployment.threads, deployment.streams)
+    placement = Placement(deployment.device, deployment.threads, deployment.streams, deployment.options)
     session = backend.load(artifact, placement)
     load_s = time.perf_counter() - start
     examples = fetch(dict(request.data_ids)[key(case.evaluation)])
