@@ -17,7 +17,8 @@ DROPPED = "dropped to stay within --budget"  # how the reason of a skip begins t
 #      that the suite expects carries its reason; energy has steps of its own; a session says what its suite
 #      was narrowed down to; a deployment's vector instructions may be capped
 #   4  a hop names what it learns from and what it chooses by; bits may be the widest of several
-#   5  a score says of every output how it meets float's, each with measurements of its own
+#   5  a score says of every output how it meets float's, each with measurements of its own;
+#      an engine may be told options beside the file, and a technique may wait for others
 
 
 @dataclass(frozen=True, slots=True)

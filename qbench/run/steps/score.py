@@ -47,6 +47,7 @@ def score(request: StepRequest, trace: Trace) -> Measured:
         Measurement("other_kernels", (proof.other,)),
     ]
     _kernels_ran_as_claimed(opened, proof)
+    _option_took_hold(opened, proof)
     trace.stage = "score"
     outputs, escalated = _answers(opened)
     measurements, withheld = opened.task.score(outputs, opened.examples)
@@ -79,9 +80,6 @@ def _answers(opened: Opened) -> tuple[np.ndarray, list[Measurement]]:
 def _kernels_ran_as_claimed(opened: Opened, proof: KernelProof) -> None:
     state = opened.artifact.state
     covered = opened.artifact.covered or UNKNOWN
-    if opened.case.deployment.computes != state:
-        _option_took_hold(opened, proof)
-        return
     if float_state(state) or state.kind == "fake_quant" or opened.simulated:
         return
     bits, stored = claimed_bits(state), covered.weights
@@ -97,6 +95,8 @@ def _kernels_ran_as_claimed(opened: Opened, proof: KernelProof) -> None:
 def _option_took_hold(opened: Opened, proof: KernelProof) -> None:
     """Hold the engine to the precision that it was told beside a float file."""
     placed = opened.case.deployment
+    if placed.computes == placed.artifact.state:
+        return
     if proof.low_bit < max(1.0, KERNEL_SHARE * (proof.low_bit + proof.other)):
         told = ", ".join(f"{name} = {value}" for name, value in placed.options)
         raise DoesNotFit(
