@@ -87,9 +87,11 @@ def try_model(
     memory_limit: MemoryLimit = "8GiB",
 ) -> None:
     """Measure your own model: agreement with its float form, latency, size, memory."""
-    from qbench.run.own_model import own_suite
+    from qbench.run.own_model import for_network, own_suite
 
-    suite = own_suite(model, inputs)
+    suite, reasons = for_network(own_suite(model, inputs), model, technique or ())
+    for sentence in reasons:
+        console().print(sentence, highlight=False, markup=False)
     use_meter(meter)
     plan = plan_of(suite, hw, profile, selection_of(None, technique, backend, energy=energy, explain=explain))
     execute_plan(plan, out, reports, limits_of(time_limit, memory_limit), resume=resume)

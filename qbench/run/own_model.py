@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
 from qbench.errors import BadFile
 from qbench.models.file import SUFFIX, OnnxFile
+from qbench.run.pool import fitted
 from qbench.suite import Suite, SuiteModel
 from qbench.suite_file import load_suite
 
@@ -28,6 +30,16 @@ def own_suite(model: str, inputs: Path) -> Suite:
     suite = load_suite("try")
     stem = re.sub(r"[^A-Za-z0-9_]+", "-", Path(model).stem).strip("-")
     return replace(suite, name=f"{suite.name}-{stem}", model=[SuiteModel(model, task)])
+
+
+def for_network(suite: Suite, model: str, named: Collection[str]) -> tuple[Suite, list[str]]:
+    """Return the suite with the techniques that are for this network, and why each rule said so; see pool.
+
+    `named` techniques are kept whatever the rules say.
+    """
+    from qbench.quant.network_facts import facts_of
+
+    return fitted(suite, facts_of(Path(model)), named)
 
 
 def _check_together(model: OnnxFile, inputs: Path) -> None:

@@ -15,6 +15,7 @@ from qbench.run.budget import within
 from qbench.run.cells import Matrix, Skip
 from qbench.run.choose import at, model_of, strategy_of, task_of
 from qbench.run.estimate import energy_s, estimate_s, explain_s
+from qbench.run.pool import RULES
 from qbench.run.targets import Missing, Reached, Target
 from qbench.strategies.base import STRATEGIES
 from qbench.suite import Suite, SuiteExpectation, Technique
@@ -181,6 +182,12 @@ def check_names(suite: Suite) -> None:
             with at(f"{where}: technique {technique.name!r}, chain[{number}]"):
                 strategy_of(link)
         _options_known(suite, technique)
+    for written in suite.technique:
+        if written.when and written.when not in RULES:
+            raise BadSuite(
+                f"{where}: technique {written.name!r}: no rule is called when = {written.when!r}",
+                fix=did_you_mean(written.when, list(RULES)),
+            )
 
 
 def _options_known(suite: Suite, technique: Technique) -> None:

@@ -1,0 +1,149 @@
+"""Which techniques `qbench try` takes for a network: facts of small graphs made here, and what rules say."""
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from qbench.errors import BadSuite
+from qbench.quant.network_facts import CONVOLUTION, PRODUCT, RECURRENT, facts_of
+from qbench.run.plan import check_names
+from qbench.run.pool import RULES, fitted
+from qbench.suite import SuiteTechnique
+from qbench.suite_file import load_suite
+
+
+def saved(path, nodes, weights, shape=(None, 4, 8, 8), out=None):
+    """Save a network of these nodes from `x` to `y`."""
+    stored = [numpy_helper.from_array(np.ones(size, "f4"), name) for name, size in weights.items()]
+    sizes = ["N" if size is None else size for size in shape]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, sizes)
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, out)
+    graph = helper.make_graph(nodes, "g", [x], [y], stored)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def convolutions(path):
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["h"], kernel_shape=[3, 3]),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("GlobalAveragePool", ["r"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("Gemm", ["f", "v"], ["y"]),
+    ]
+    return saved(path, nodes, {"w": (5, 4, 3, 3), "v": (5, 2)})
+
+
+def attention(path):
+    nodes = [
+        helper.make_node("MatMul", ["x", "q"], ["a"]),
+        helper.make_node("Transpose", ["a"], ["t"], perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["a", "t"], ["s"]),
+        helper.make_node("Softmax", ["s"], ["p"]),
+        helper.make_node("MatMul", ["p", "a"], ["b"]),
+        helper.make_node("Add", ["b", "x"], ["y"]),
+    ]
+    return saved(path, nodes, {"q": (8, 8)}, (None, 6, 8))
+
+
+def normalized_by_hand(path):
+    nodes = [
+        helper.make_node("MatMul", ["x", "q"], ["a"]),
+        helper.make_node("Mul", ["a", "a"], ["s"]),
+        helper.make_node("ReduceMean", ["s"], ["m"], axes=[-1]),
+        helper.make_node("Sqrt", ["m"], ["r"]),
+        helper.make_node("Div", ["a", "r"], ["y"]),
+    ]
+    return saved(path, nodes, {"q": (8, 8)}, (None, 6, 8))
+
+
+def recurrent(path):
+    nodes = [helper.make_node("LSTM", ["x", "w", "r"], ["y"], hidden_size=4)]
+    return saved(path, nodes, {"w": (1, 16, 8), "r": (1, 16, 4)}, (None, 1, 8))
+
+
+def looked_up(path):
+    ids = helper.make_tensor_value_info("x", TensorProto.INT64, ["N", 3])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    stored = [
+        numpy_helper.from_array(np.ones(size, "f4"), n) for n, size in {"t": (9, 4), "w": (4, 2)}.items()
+    ]
+    nodes = [helper.make_node("Gather", ["t", "x"], ["e"]), helper.make_node("MatMul", ["e", "w"], ["y"])]
+    graph = helper.make_graph(nodes, "g", [ids], [y], stored)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def test_the_work_is_counted_by_hand(tmp_path):
+    found = facts_of(convolutions(tmp_path / "m.onnx"))
+    # 5 x 4 x 3 x 3 weights at 6 x 6 places, and 5 x 2 once
+    assert found.counted
+    assert found.work == pytest.approx({CONVOLUTION: 6480 / 6490, PRODUCT: 10 / 6490})
+    assert (found.layers, found.rounded, found.opset) == (2, (), 17)
+    assert found.weight_bytes == 4 * (180 + 10)
+    assert (found.attends, found.normalizes, found.looks_up) == (False, False, False)
+
+
+@pytest.mark.parametrize(("make", "facts"), [
+    (attention, (True, False, False)),
+    (normalized_by_hand, (False, True, False)),
+    (looked_up, (False, False, True)),
+])  # fmt: skip
+def test_what_a_network_does_besides_is_seen(tmp_path, make, facts):
+    found = facts_of(make(tmp_path / "m.onnx"))
+    assert (found.attends, found.normalizes, found.looks_up) == facts
+
+
+def test_a_recurrent_network_is_weighed_by_its_weights(tmp_path):
+    found = facts_of(recurrent(tmp_path / "m.onnx"))
+    assert not found.counted
+    assert found.work == {RECURRENT: 1.0}
+
+
+@pytest.mark.parametrize(("make", "rule", "tried", "words"), [
+    (convolutions, "matrix products", False, "100% of its work is convolutions"),
+    (attention, "matrix products", True, "100% of its work is matrix products"),
+    (recurrent, "matrix products", True, "100% of its weights is recurrent layers"),
+    (convolutions, "operators between", False, "nothing but its layers"),
+    (attention, "operators between", True, "Add would be rounded too"),
+    (convolutions, "transformer", False, "neither attention nor"),
+    (attention, "transformer", True, "it has attention"),
+    (normalized_by_hand, "transformer", True, "normalizes layers"),
+])  # fmt: skip
+def test_a_rule_says_whether_and_why(tmp_path, make, rule, tried, words):
+    advice = RULES[rule](facts_of(make(tmp_path / "m.onnx")))
+    assert advice.tried == tried
+    assert words in advice.reason
+
+
+def test_the_suite_loses_what_a_rule_leaves_out_and_what_waited_for_it_waits_no_more(tmp_path):
+    link = [{"use": "static_int8"}]
+    suite = load_suite("try")
+    techniques = [
+        SuiteTechnique("fp32", [], "fp32"),
+        SuiteTechnique("a", link, when="matrix products"),
+        SuiteTechnique("b", link),
+        SuiteTechnique("c", link, after=["a", "b"]),
+    ]
+    suite = replace(suite, technique=techniques)
+    network = facts_of(convolutions(tmp_path / "m.onnx"))
+    kept, told = fitted(suite, network)
+    assert [one.name for one in kept.technique] == ["fp32", "b", "c"]
+    assert kept.technique[-1].after == ["b"]
+    assert told == [f"a is left out: {RULES['matrix products'](network).reason}"]
+    kept, told = fitted(suite, network, named=["a"])  # who names it gets it
+    assert [one.name for one in kept.technique] == ["fp32", "a", "b", "c"]
+    assert told == []
+
+
+def test_every_rule_of_the_suite_is_known_and_a_misspelt_one_is_answered():
+    suite = load_suite("try")
+    assert {one.when for one in suite.technique} - {""} <= set(RULES)
+    wrong = replace(
+        suite, technique=[*suite.technique, SuiteTechnique("a", [{"use": "static_int8"}], when="matrx")]
+    )
+    with pytest.raises(BadSuite, match="no rule is called when = 'matrx'"):
+        check_names(wrong)
