@@ -67,6 +67,14 @@ CATALOGUE = {
             short="cosine",
         ),
         Metric(
+            "comparable",
+            "1",
+            "higher",
+            "Per example: is the output of float's shape, and all of it numbers?",
+            "bits",
+            short="comparable",
+        ),
+        Metric(
             "same_first",
             "1",
             "higher",

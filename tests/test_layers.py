@@ -14,14 +14,15 @@ WORDS = {
     "__version__", "errors", "units", "registry", "cases", "records", "metrics", "codec", "wire", "suite", "suite_file", "sweep", "toml_file", "hardware", "machine",  # noqa: E501
     "profile", "folders", "store", "stats", "reasons",
 }  # fmt: skip
-NUMERICS = WORDS | {"formats", "quant"}
+NUMERICS = WORDS | {"formats", "quant", "quality"}
 PLUGINS = {"strategies", "models", "tasks", "data", "backends", "meters"}
 EVERYTHING = NUMERICS | PLUGINS | {"measure", "run", "report", "gate", "show", "progress", "doctor", "cli"}
 MAY_IMPORT = {
     **{word: WORDS for word in WORDS},  # each other, without a circle: see the test below
     "__init__": set(),
-    "quant": WORDS,
+    "quant": WORDS | {"quality"},
     "formats": WORDS | {"quant"},
+    "quality": WORDS,  # numbers beside numbers: knows no model, engine or file
     "measure": WORDS,  # takes callables: knows no model and no engine
     "data": WORDS,
     "backends": NUMERICS,
@@ -29,7 +30,7 @@ MAY_IMPORT = {
     "strategies": NUMERICS,
     "tasks": NUMERICS | {"data"},
     "models": NUMERICS | {"data"},
-    "report": WORDS,  # works on records alone, wherever they were measured
+    "report": WORDS | {"quality"},  # works on records alone, wherever they were measured
     "gate": WORDS | {"report"},
     "run": NUMERICS | PLUGINS | {"measure"},
     "show": EVERYTHING - {"cli", "gate", "report"},
