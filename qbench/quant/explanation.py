@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from qbench.errors import DoesNotFit
+from qbench.quant.coverage import Coverage
 from qbench.quant.onnx_layers import quietly, read_network
 from qbench.quant.ptq import Ptq
 from qbench.quant.ranges import Batch
@@ -54,7 +55,12 @@ class Chosen(Protocol):
 
 
 def explained(
-    path: Path | None, covers: tuple[str, ...], technique: str, recipe: Recipe, data: Data
+    path: Path | None,
+    covers: tuple[str, ...],
+    technique: str,
+    recipe: Recipe,
+    data: Data,
+    coverage: Coverage | None = None,
 ) -> Losses:
     """Return what the rounding of each layer costs, in the order of the network; see `losses`.
 
@@ -72,7 +78,9 @@ def explained(
         )
     count = min(JUDGED_ON, chosen.count)
     with quietly():
-        ptq = Ptq(read_network(path, covers, technique), lambda: data.in_batches(BATCH), technique)
+        asked = coverage or Coverage()
+        network = read_network(path, asked.layers(covers), technique)
+        ptq = Ptq(network, lambda: data.in_batches(BATCH), technique, asked)
         batches = list(_batches(chosen.inputs, count, data.fixed_batch))
         by_labels = chosen.right
         judge = by_labels or _as_float(outputs_of(ptq.network, batches)[:count])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qbench.quant.coverage import named
 from qbench.quant.qdq_graph import OnnxGraph
 
 if TYPE_CHECKING:
@@ -52,20 +53,19 @@ def _row(bias: np.ndarray, across: int) -> np.ndarray:
 
 
 def split_gemms(model: Any) -> None:
-    """Rewrite every plain Gemm with a stored weight as MatMul and Add, in place, and name all products.
+    """Rewrite every plain Gemm with a stored weight as MatMul and Add, in place; the product has its name.
 
     A Gemm that scales its result or turns its first input stays as it is: it has no equal of two nodes.
     """
     from onnx import helper, numpy_helper
 
+    named(model)
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     nodes = []
-    for number, node in enumerate(model.graph.node):
+    for node in model.graph.node:
         facts = PLAIN | {a.name: helper.get_attribute_value(a) for a in node.attribute}
         plain = node.op_type == "Gemm" and node.input[1] in stored
         if not plain or any(facts[name] != value for name, value in PLAIN.items()):
-            if node.op_type == "MatMul":
-                node.name = f"product_{number}"
             nodes.append(node)
             continue
         weight = node.input[1]
@@ -77,10 +77,10 @@ def split_gemms(model: Any) -> None:
                 model.graph.initializer.append(stored[weight])
         added = len(node.input) > 2 and bool(node.input[2])
         product = f"{node.output[0]}_product" if added else node.output[0]
-        nodes.append(helper.make_node("MatMul", [node.input[0], weight], [product], name=f"product_{number}"))
+        nodes.append(helper.make_node("MatMul", [node.input[0], weight], [product], name=node.name))
         if added:
             nodes.append(
-                helper.make_node("Add", [product, node.input[2]], [node.output[0]], name=f"sum_{number}")
+                helper.make_node("Add", [product, node.input[2]], [node.output[0]], name=f"{node.name}_sum")
             )
     del model.graph.node[:]
     model.graph.node.extend(nodes)

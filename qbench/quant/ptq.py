@@ -14,6 +14,7 @@ import numpy as np
 
 from qbench.quant.adaround import adaround
 from qbench.quant.affine import Coded, WeightGrid, activation_scale, nearest, scales
+from qbench.quant.coverage import Coverage, InFloat, named
 from qbench.quant.fold import fold_batch_norm
 from qbench.quant.layer_inputs import LayerInputs
 from qbench.quant.learned_scales import rescale, widest
@@ -32,11 +33,22 @@ FITS = 2**30  # the greatest code of a bias: half of what 32 bits hold, so that 
 class Ptq:
     """A float network with what was seen of its activations; quantized as often as one likes."""
 
-    def __init__(self, network: Any, batches: Callable[[], Iterable[Batch]], technique: str) -> None:
-        """Fold BatchNormalization and give every node a name of its own; the network given is changed."""
+    def __init__(
+        self,
+        network: Any,
+        batches: Callable[[], Iterable[Batch]],
+        technique: str,
+        coverage: Coverage | None = None,
+    ) -> None:
+        """Fold BatchNormalization and give every node a name of its own; the network given is changed.
+
+        Raises:
+            DoesNotFit: `coverage` keeps a layer in float that is not there.
+        """
         fold_batch_norm(network)
-        for number, node in enumerate(network.graph.node):
-            node.name = f"{node.op_type}_{number}"
+        named(network)
+        self.coverage = coverage or Coverage()
+        self.kept: InFloat = self.coverage.kept(network, technique)
         self.network, self.batches, self.technique = network, batches, technique
         self._ranged = batches
         self.nodes = {node.name: node for node in network.graph.node}
@@ -45,13 +57,13 @@ class Ptq:
 
     def trained(self, network: Any) -> Ptq:
         """Return the same with other weights: a network of the same nodes, which takes the same ranges."""
-        other = Ptq(network, self.batches, self.technique)
+        other = Ptq(network, self.batches, self.technique, self.coverage)
         other._seen, other._ranged = self._seen, self._ranged
         return other
 
     def looking_at(self, batches: Callable[[], Iterable[Batch]]) -> Ptq:
         """Return the same network and ranges with other examples to compare answers on."""
-        other = Ptq(copied(self.network), batches, self.technique)
+        other = Ptq(copied(self.network), batches, self.technique, self.coverage)
         other._seen, other._ranged = self._seen, self._ranged
         return other
 
@@ -108,7 +120,8 @@ class Ptq:
             symmetric=recipe.symmetric,
             activation_bits=16 if recipe.activation_bits == 16 else 8,
             per_channel=recipe.weights.granularity != "per_tensor",
-            kept=(*chosen, *(name for name, node in self.nodes.items() if self._beyond(node))),
+            kept=(*chosen, *self.kept.nodes, *(n for n, node in self.nodes.items() if self._beyond(node))),
+            operators=self.coverage.operators,
         )
 
     def _beyond(self, node: Any) -> bool:

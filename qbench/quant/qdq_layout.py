@@ -22,6 +22,7 @@ IN_FLOAT = {
     "Softmax", "LayerNormalization", "InstanceNormalization", "BatchNormalization", "EmbedLayerNormalization",
     "Attention", "LSTM", "CumSum", "ArgMax", "TopK",
 }  # fmt: skip
+FUSED = ("Relu", "Clip")  # part of the layer before them: they round where it does
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Layout:
     reduce_range: bool = False
     symmetric: bool = False  # of activations: the zero_point is the middle code
     kept: tuple[str, ...] = ()  # names of nodes that stay in float
+    operators: tuple[str, ...] = ()  # the only kinds that are rounded; empty: all that can be
 
     def raised(self, network: Any) -> Any:
         """Return the network in an operator set that has the types: 16 bits need 21."""
@@ -59,6 +61,16 @@ class Layout:
 
         sign = "Q" if self.scheme == "s8s8" else "QU"
         return QuantType.QInt8, QuantType[f"{sign}Int{self.activation_bits}"]
+
+    def _kinds(self, known: set[str]) -> list[str]:
+        """Return the kinds of operator that are rounded; what a layer ends in goes with the layer.
+
+        Left behind, a Relu would be computed in float between two roundings, the first of them of a range
+        half of which it throws away.
+        """
+        if not self.operators:
+            return sorted(known - IN_FLOAT)
+        return sorted({*self.operators, *FUSED})
 
     def _quantizer(self, network: Any, ranges: dict[str, Range]) -> Any:
         """Return onnxruntime's quantizer after its work on a copy of the network.
@@ -87,7 +99,7 @@ class Layout:
             TensorsData(CalibrationMethod.MinMax, told),
             [],
             list(self.kept),
-            sorted({*QDQRegistry, *QLinearOpsRegistry} - IN_FLOAT),
+            self._kinds({*QDQRegistry, *QLinearOpsRegistry}),
             {"ActivationSymmetric": self.symmetric},
         )
         quantizer.quantize_model()

@@ -16,12 +16,11 @@ import numpy as np
 from qbench.folders import tell
 from qbench.quant.affine import WeightGrid
 from qbench.quant.ptq import Ptq
-from qbench.quant.qdq_layout import runner
+from qbench.quant.qdq_layout import FUSED, runner
 from qbench.quant.qdq_model import QdqModel, float_name
 from qbench.quant.ranges import Batch
 from qbench.quant.recipe import FLOAT, Recipe, Settled
 
-FUSED = ("Relu", "Clip")  # part of the layer before them: they round where it does
 Right = Callable[[np.ndarray], np.ndarray]  # outputs (count, ...) -> per example, right or not
 
 

@@ -6,6 +6,7 @@ from math import gcd
 from typing import Any
 
 from qbench.errors import DoesNotFit
+from qbench.quant.coverage import Coverage
 from qbench.quant.observers import Range
 from qbench.quant.products import as_matrix
 from qbench.quant.ptq import Ptq
@@ -20,9 +21,9 @@ USUAL = (128, 64, 32, 16, 9, 8, 4, 3)  # group sizes to offer
 class WeightsAlone(Ptq):
     """A float network without data, for recipes that leave activations in float and round to nearest."""
 
-    def __init__(self, network: Any, technique: str) -> None:
+    def __init__(self, network: Any, technique: str, coverage: Coverage | None = None) -> None:
         """Prepare it as Ptq does; the network given is changed."""
-        super().__init__(network, lambda: (), technique)
+        super().__init__(network, lambda: (), technique, coverage)
 
     def _ranges(self, network: Any, layout: Layout, recipe: Recipe) -> dict[str, Range]:  # noqa: ARG002
         return dict.fromkeys(layout.rounded(network), ANY)
@@ -37,7 +38,7 @@ class WeightsAlone(Ptq):
         return found
 
 
-def divided_or_raise(network: Any, group_size: int, technique: str) -> None:
+def divided_or_raise(network: Any, group_size: int, technique: str, coverage: Coverage | None = None) -> None:
     """Check that groups of this size divide the rows of every weight, before any is rounded.
 
     The network given is changed, as Ptq does.
@@ -45,7 +46,7 @@ def divided_or_raise(network: Any, group_size: int, technique: str) -> None:
     Raises:
         DoesNotFit: they do not; the fix has sizes that divide all of them.
     """
-    lengths = WeightsAlone(network, technique).row_lengths()
+    lengths = WeightsAlone(network, technique, coverage).row_lengths()
     wrong = next((name for name, length in lengths.items() if length % group_size), None)
     if wrong is None:
         return

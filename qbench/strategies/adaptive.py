@@ -14,6 +14,7 @@ from qbench.machine import machine
 from qbench.quant import assign
 from qbench.quant.affine import WeightGrid
 from qbench.quant.compact import compact
+from qbench.quant.coverage import Coverage, some_left_or_raise
 from qbench.quant.layer_times import layer_times, whole_time
 from qbench.quant.onnx_layers import quietly, read_network
 from qbench.quant.ptq import Ptq
@@ -55,6 +56,9 @@ class Adaptive(Strategy):
     float_layers: whether a layer may stay in float. Not for random and largest, which choose between 8 and 4
     bits as the uniform networks do.
     bias_correction: of the network that comes out.
+    operators: the only kinds of operator that are quantized, with commas between ("Conv,MatMul,Gemm"); a Relu
+        or Clip behind one goes with it. Empty: layers, and what the engine has integer kernels for.
+    keep_float: layers that stay in float, with commas between: names of nodes, of outputs or of weights.
     """
 
     about: ClassVar[str] = "float, 8 or 4 bits layer by layer, under a budget of bytes, latency or accuracy"
@@ -74,9 +78,12 @@ class Adaptive(Strategy):
     seed: int = 0
     float_layers: bool = True
     bias_correction: bool = False
+    operators: str = ""
+    keep_float: str = ""
 
     def __post_init__(self) -> None:
         """Check the parameters."""
+        self.coverage()
         known: dict[str, tuple[str, ...]] = {
             "budget": ("bytes", "latency", "accuracy"),
             "assign": ("milp", "random", "largest"),
@@ -134,10 +141,12 @@ class Adaptive(Strategy):
         import onnx
 
         with quietly():
-            network = read_network(artifact.path, COVERS, "adaptive")
+            covers = self.coverage().layers(COVERS)
+            network = read_network(artifact.path, covers, "adaptive")
             finite_or_raise(calibration.inputs, "adaptive")
             shaped_or_raise(calibration.inputs, artifact.inputs, "adaptive")
             chooser = _Chooser(self, network, calibration)
+            some_left_or_raise(network, covers, chooser.ptq.kept, "adaptive")
             chosen, product = chooser.searched() if self.budget == "accuracy" else chooser.within()
         if all(bits == FLOAT for bits in chosen.values()):
             raise DoesNotFit(
@@ -147,6 +156,10 @@ class Adaptive(Strategy):
         onnx.save(compact(product.model), path)
         state = self.state(artifact.state)
         return replace(artifact, path=path, state=state, notes=(*artifact.notes, *chooser.notes(chosen)))
+
+    def coverage(self) -> Coverage:
+        """Return what may be quantized at all."""
+        return Coverage.read("adaptive", COVERS, self.operators, self.keep_float)
 
     def about_s(self, examples: int) -> float:  # noqa: ARG002
         """Return about how long it takes: sensitivity asks twice a layer; see Strategy.about_s."""
@@ -158,7 +171,7 @@ class _Chooser:
 
     def __init__(self, wanted: Adaptive, network: Any, calibration: Calibration) -> None:
         self.wanted, self.calibration = wanted, calibration
-        self.ptq = Ptq(network, lambda: calibration.in_batches(BATCH), "adaptive")
+        self.ptq = Ptq(network, lambda: calibration.in_batches(BATCH), "adaptive", wanted.coverage())
         self.recipe = Recipe(WeightGrid(8, observer="mse"))
         self.layers = layers_of(self.ptq, self.recipe)
         self.whole = sum(layer.stored_bytes(FLOAT) for layer in self.layers)
@@ -231,6 +244,7 @@ class _Chooser:
         """Yield what was chosen, in words."""
         from qbench.formats.artifact import Note
 
+        yield from (Note(*told) for told in self.ptq.kept.notes())
         words = {FLOAT: "float", 8: "8 bits", 4: "4 bits"}
         for bits, word in words.items():
             names = [layer.name for layer in self.layers if chosen[layer.node] == bits]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from qbench.cases import Quantized, Scheme, State
 from qbench.errors import BadParameter, DoesNotFit
+from qbench.quant.coverage import Coverage, InFloat
 from qbench.quant.ir_graph import ir_weights, runtime, save_ir
-from qbench.quant.nncf_network import asked, read_ir, read_onnx
+from qbench.quant.nncf_network import COVERS, KINDS, ROUNDED, Wanted, read_ir, read_onnx
 from qbench.quant.qdq_graph import Weight, onnx_weights
 from qbench.quant.qdq_layout import runner
 from qbench.quant.ranges import finite_or_raise, shaped_or_raise
@@ -53,6 +54,7 @@ class NncfAccuracyControl(Strategy):
     the float network's first answers.
 
     max_drop: share of these examples that may be lost, 0.01 being one in a hundred.
+    model_type, operators, keep_float: see nncf_int8.
     """
 
     about: ClassVar[str] = "int8 by NNCF, with layers put back to float until the accuracy holds"
@@ -65,9 +67,16 @@ class NncfAccuracyControl(Strategy):
     needs_selection: ClassVar[bool] = True
 
     max_drop: float = 0.01
+    model_type: Literal["auto", "transformer", "none"] = "auto"
+    operators: str = ""
+    keep_float: str = ""
 
     def __post_init__(self) -> None:
         """Check the parameters."""
+        self._wanted()
+        if self.model_type not in KINDS:
+            words = " or ".join(f'"{word}"' for word in KINDS)
+            raise BadParameter(f"{NAME} has no model_type {self.model_type!r}", fix=f"write {words}")
         if not 0 <= self.max_drop < 1:
             raise BadParameter(
                 f"{NAME}: max_drop = {self.max_drop:g} is no share of examples that may be lost",
@@ -95,12 +104,12 @@ class NncfAccuracyControl(Strategy):
         from qbench.formats.artifact import Note
 
         on_ir = artifact.format == "openvino"
-        read = read_ir if on_ir else read_onnx
-        model = read(artifact.path, NAME)
+        covers = self._wanted().coverage.layers(COVERS)
+        model = read_ir(artifact.path, NAME) if on_ir else read_onnx(artifact.path, NAME, covers)
         finite_or_raise(calibration.inputs, NAME)
         shaped_or_raise(calibration.inputs, artifact.inputs, NAME)
         chooser = Chooser.of(calibration, _on_ir if on_ir else _on_onnx, model)
-        quantized = self._quantized(model, calibration, chooser)
+        quantized, kept = self._quantized(model, calibration, chooser)
         if on_ir:
             path = save_ir(quantized, folder)
         else:
@@ -109,29 +118,33 @@ class NncfAccuracyControl(Strategy):
         drop = chooser.float_share - chooser.share(chooser.run_of(quantized))
         text = self._told(ir_weights(path) if on_ir else onnx_weights(path), drop, chooser)
         note = Note("accuracy control", text, warns=drop > self.max_drop + SLACK)
-        notes = (*artifact.notes, note)
+        notes = (*artifact.notes, *(Note(*told) for told in kept.notes()), note)
         return replace(artifact, path=path, state=self.state(artifact.state), notes=notes)
 
-    def _quantized(self, model: Any, calibration: Calibration, chooser: Chooser) -> Any:
+    def _wanted(self) -> Wanted:
+        # Not smoothed: nncf 3.4.0 gives a layer that it puts back its weight from before the smoothing,
+        # and leaves its input smoothed.
+        coverage = Coverage.read(NAME, COVERS, self.operators, self.keep_float, ROUNDED)
+        return Wanted(coverage, KINDS.get(self.model_type), alpha=-1)
+
+    def _quantized(self, model: Any, calibration: Calibration, chooser: Chooser) -> tuple[Any, InFloat]:
         batches = list(calibration.in_batches(1))
         with silent_nncf() as nncf:
-            # Not smoothed: nncf 3.4.0 gives a layer that it puts back its weight from before the smoothing,
-            # and leaves its input smoothed.
-            how = asked(nncf, model, batches, smooth=False)
+            how, kept = self._wanted().told(nncf, model, len(batches), NAME)
             how["advanced_quantization_parameters"] = how.pop("advanced_parameters")
             restorer = nncf.AdvancedAccuracyRestorerParameters(
                 max_num_iterations=TRIED, ranking_subset_size=RANKED_BY, num_ranking_workers=1
             )
-            return nncf.quantize_with_accuracy_control(
+            quantized = nncf.quantize_with_accuracy_control(
                 model,
                 nncf.Dataset(batches),
                 nncf.Dataset(list(range(chooser.count))),
                 chooser.validate,
                 max_drop=self.max_drop + SLACK,
-                preset=nncf.QuantizationPreset.PERFORMANCE,
                 advanced_accuracy_restorer_parameters=restorer,
                 **how,
             )
+            return quantized, kept
 
     def _told(self, weights: list[Weight], drop: float, chooser: Chooser) -> str:
         """Say which layers are in float, and what the network lost.

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from qbench.cases import Quantized, Scheme, State
 from qbench.errors import BadParameter, DoesNotFit
+from qbench.quant.coverage import Coverage, InFloat
 from qbench.quant.ir_graph import save_ir
-from qbench.quant.nncf_network import asked, read_ir, read_onnx
+from qbench.quant.nncf_network import AS_NNCF, COVERS, KINDS, ROUNDED, Wanted, read_ir, read_onnx
 from qbench.quant.ranges import finite_or_raise, shaped_or_raise
 from qbench.quant.silent_nncf import silent_nncf
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, takes_fp32
@@ -17,19 +18,28 @@ from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, tak
 if TYPE_CHECKING:
     from qbench.formats.artifact import Artifact
 
+USUAL = -2.0  # smooth_quant that is left out
+CHOICES = {"preset": ("auto", "performance", "mixed"), "model_type": tuple(KINDS)}
+
 
 @STRATEGIES.register("nncf_int8")
 @dataclass(frozen=True, slots=True)
 class NncfInt8(Strategy):
     """NNCF's post-training quantization, its result in the form that the engine reads.
 
-    preset: performance has symmetric activations; mixed has asymmetric ones, where values have both signs.
+    preset: performance has symmetric activations; mixed has asymmetric ones, where values have both signs;
+        auto is mixed for a transformer and performance for others, which is what nncf does by itself.
     fast_bias_correction: correct biases from the statistics of the float network; False corrects them layer
     by layer on the quantized one, which takes many times as long.
 
-    A network with attention is told to NNCF as a transformer: it then leaves in float what is known to need
-    it and, in ONNX files, moves outliers of activations into weights (SmoothQuant, Xiao et al. 2022,
-    arXiv:2211.10438).
+    model_type: transformer lets NNCF leave in float what is known to need it, and smooth; auto says so of a
+        network with attention.
+    smooth_quant: of a transformer, how much of the outliers in the inputs of matrix products moves into their
+        weights, from 0 to 1 (SmoothQuant, Xiao et al. 2022, arXiv:2211.10438, eq. 4); below 0 nothing does.
+        Exact in float. Left out: 0.95 in ONNX files, nothing for OpenVINO, see below.
+    operators: the only kinds of operator that are quantized, with commas between, in ONNX's words for both
+        formats ("Conv,MatMul,Gemm"). Empty: all that NNCF knows.
+    keep_float: layers that stay in float, with commas between: names of nodes, of outputs or of weights.
     """
 
     about: ClassVar[str] = "int8 weights and activations by NNCF, with corrected biases"
@@ -40,14 +50,37 @@ class NncfInt8(Strategy):
     )
     needs_calibration: ClassVar[bool] = True
 
-    preset: Literal["performance", "mixed"] = "performance"
+    preset: Literal["auto", "performance", "mixed"] = "auto"
     fast_bias_correction: bool = True
+    model_type: Literal["auto", "transformer", "none"] = "auto"
+    smooth_quant: float = USUAL
+    operators: str = ""
+    keep_float: str = ""
 
     def __post_init__(self) -> None:
         """Check the parameters."""
-        if self.preset not in ("performance", "mixed"):
+        self._coverage()
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                words = " or ".join(f'"{word}"' for word in known)
+                raise BadParameter(
+                    f"nncf_int8 has no {name} {getattr(self, name)!r}", fix=f"write {name} = {words}"
+                )
+        if self.smooth_quant > 1:
             raise BadParameter(
-                f"nncf_int8 has no preset {self.preset!r}", fix='write preset = "performance" or "mixed"'
+                f"nncf_int8: smooth_quant = {self.smooth_quant:g} is above 1, which moves more than there is",
+                fix="write smooth_quant = 0.5, say, or -1 to smooth nothing",
+            )
+        if self.smooth_quant >= 0 and self.model_type == "none":
+            raise BadParameter(
+                f'nncf_int8: smooth_quant = {self.smooth_quant:g} says nothing to model_type = "none": nncf '
+                "smooths transformers alone",
+                fix='write model_type = "transformer" beside it, or leave smooth_quant out',
+            )
+        if self.smooth_quant >= 0 and not self.fast_bias_correction:
+            raise BadParameter(  # nncf 3.4.0 then writes a value twice
+                "nncf_int8: nncf cannot both smooth and correct biases layer by layer",
+                fix="write fast_bias_correction = true beside it, or leave smooth_quant out",
             )
 
     def state(self, before: State) -> State:
@@ -63,23 +96,30 @@ class NncfInt8(Strategy):
         """
         finite_or_raise(calibration.inputs, "nncf_int8")
         shaped_or_raise(calibration.inputs, artifact.inputs, "nncf_int8")
+        from qbench.formats.artifact import Note
+
         on = self._on_openvino if artifact.format == "openvino" else self._on_onnx
-        return replace(artifact, path=on(artifact, calibration, folder), state=self.state(artifact.state))
+        path, kept = on(artifact, calibration, folder)
+        notes = (*artifact.notes, *(Note(what, found) for what, found in kept.notes()))
+        return replace(artifact, path=path, state=self.state(artifact.state), notes=notes)
 
-    def _on_openvino(self, artifact: Artifact, calibration: Calibration, folder: Path) -> Path:
+    def _on_openvino(
+        self, artifact: Artifact, calibration: Calibration, folder: Path
+    ) -> tuple[Path, InFloat]:
         model = read_ir(artifact.path, "nncf_int8")
-        # Not smoothed: openvino 2026.4.1 then multiplies wrongly, the more so the larger the batch (a
+        # Not smoothed unasked: openvino 2026.4.1 then multiplies wrongly, the more so the larger the batch (a
         # transformer fell from 94 to 29 per cent; the same file with its integers simulated stayed at 94).
-        return save_ir(self._quantized(model, calibration, smooth=False), folder)
+        quantized, kept = self._quantized(model, calibration, usual=-1)
+        return save_ir(quantized, folder), kept
 
-    def _on_onnx(self, artifact: Artifact, calibration: Calibration, folder: Path) -> Path:
+    def _on_onnx(self, artifact: Artifact, calibration: Calibration, folder: Path) -> tuple[Path, InFloat]:
         import onnx
 
-        network = read_onnx(artifact.path, "nncf_int8")
+        network = read_onnx(artifact.path, "nncf_int8", self._coverage().layers(COVERS))
         path = folder / "model.onnx"
-        smooth = self.fast_bias_correction  # together with the other correction nncf writes a value twice
+        usual = AS_NNCF if self.fast_bias_correction else -1  # nncf 3.4.0 would write a value twice
         try:
-            quantized = self._quantized(network, calibration, smooth=smooth)
+            quantized, kept = self._quantized(network, calibration, usual=usual)
         except RuntimeError as error:
             if self.fast_bias_correction:
                 raise
@@ -88,15 +128,20 @@ class NncfInt8(Strategy):
                 fix="write fast_bias_correction = true, or take the openvino engine",
             ) from error
         onnx.save(quantized, path)
-        return path
+        return path, kept
 
-    def _quantized(self, model: Any, calibration: Calibration, *, smooth: bool) -> Any:
+    def _quantized(self, model: Any, calibration: Calibration, *, usual: float) -> tuple[Any, InFloat]:
         batches = list(calibration.in_batches(1))
+        wanted = Wanted(
+            self._coverage(),
+            KINDS[self.model_type],
+            self.preset,
+            usual if self.smooth_quant == USUAL else self.smooth_quant,
+        )
         with silent_nncf() as nncf:
-            return nncf.quantize(
-                model,
-                nncf.Dataset(batches),
-                preset=nncf.QuantizationPreset(self.preset),
-                fast_bias_correction=self.fast_bias_correction,
-                **asked(nncf, model, batches, smooth=smooth),
-            )
+            how, kept = wanted.told(nncf, model, len(batches), "nncf_int8")
+            data = nncf.Dataset(batches)
+            return nncf.quantize(model, data, fast_bias_correction=self.fast_bias_correction, **how), kept
+
+    def _coverage(self) -> Coverage:
+        return Coverage.read("nncf_int8", COVERS, self.operators, self.keep_float, ROUNDED)

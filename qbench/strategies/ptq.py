@@ -10,6 +10,7 @@ from qbench.cases import FakeQuant, Quantized, Scheme, State
 from qbench.errors import BadParameter, DoesNotFit
 from qbench.quant.affine import WeightGrid
 from qbench.quant.compact import compact
+from qbench.quant.coverage import Coverage, some_left_or_raise
 from qbench.quant.ends import kept, with_ends
 from qbench.quant.explanation import explained
 from qbench.quant.onnx_layers import quietly, read_network
@@ -55,6 +56,9 @@ class PostTraining(Strategy):
     lean: biases as floats, which engines round as they load the file, and short names: see compact.py. Of
     deployed files alone.
     group_size: weights that share a scale, of granularity per_group.
+    operators: the only kinds of operator that are quantized, with commas between ("Conv,MatMul,Gemm"); a Relu
+        or Clip behind one goes with it. Empty: layers, and what the engine has integer kernels for.
+    keep_float: layers that stay in float, with commas between: names of nodes, of outputs or of weights.
     """
 
     about: ClassVar[str] = "weights of 8 to 2 bits: round to nearest, AdaRound, corrected biases"
@@ -79,9 +83,12 @@ class PostTraining(Strategy):
     bias_correction: bool = False
     keep_ends: bool = False
     lean: bool = False
+    operators: str = ""
+    keep_float: str = ""
 
     def __post_init__(self) -> None:
         """Check the parameters."""
+        self._coverage()
         for name, known in CHOICES.items():
             value = getattr(self, name)
             if value not in known:
@@ -157,19 +164,24 @@ class PostTraining(Strategy):
         import onnx
 
         with quietly():
-            network = read_network(artifact.path, COVERS, "ptq")
+            covers = self._coverage().layers(COVERS)
+            network = read_network(artifact.path, covers, "ptq")
             if self.group_size:
-                divided_or_raise(network, self.group_size, "ptq")
-            product = self._opened(network, artifact, calibration).quantized(self._recipe())
+                divided_or_raise(network, self.group_size, "ptq", self._coverage())
+            opened = self._opened(network, artifact, calibration)
+            some_left_or_raise(network, covers, opened.kept, "ptq")
+            product = opened.quantized(self._recipe())
         path = folder / "model.onnx"
         onnx.save(
             compact(product.model, lean=self.lean) if self.deployed else product.simulated(),
             path,
         )
         state = self.state(artifact.state)
-        return replace(artifact, path=path, state=state, notes=(*artifact.notes, *self._notes(product)))
+        return replace(
+            artifact, path=path, state=state, notes=(*artifact.notes, *self._notes(opened, product))
+        )
 
-    def _notes(self, product: Product) -> Iterator[Note]:
+    def _notes(self, opened: Ptq, product: Product) -> Iterator[Note]:
         """Yield how many layers took what was asked, and what kept 8 bits.
 
         Raises:
@@ -177,7 +189,7 @@ class PostTraining(Strategy):
         """
         from qbench.formats.artifact import Note
 
-        yield from (Note(what, found) for what, found in kept(product, "ptq"))
+        yield from (Note(*told) for told in (*opened.kept.notes(), *kept(product, "ptq")))
 
         for asked, what, count, needs in (
             (self.bias_correction, "biases corrected", product.corrected, "Conv or Gemm"),
@@ -201,7 +213,7 @@ class PostTraining(Strategy):
         """Return what each layer costs, on the first selection examples; see Strategy.explain."""
         if calibration.selection and not self.wants_calibration():  # none is given: ranges decide nothing
             calibration = replace(calibration, inputs=calibration.selection.inputs)
-        return explained(artifact.path, COVERS, "ptq", self._recipe(), calibration)
+        return explained(artifact.path, COVERS, "ptq", self._recipe(), calibration, self._coverage())
 
     def about_s(self, examples: int) -> float:  # noqa: ARG002
         """Return about how long it takes: AdaRound learns every layer; see Strategy.about_s."""
@@ -209,10 +221,13 @@ class PostTraining(Strategy):
 
     def _opened(self, network: Any, artifact: Artifact, calibration: Calibration) -> Ptq:
         if not self.wants_calibration():
-            return WeightsAlone(network, "ptq")
+            return WeightsAlone(network, "ptq", self._coverage())
         finite_or_raise(calibration.inputs, "ptq")
         shaped_or_raise(calibration.inputs, artifact.inputs, "ptq")
-        return Ptq(network, lambda: calibration.in_batches(BATCH), "ptq")
+        return Ptq(network, lambda: calibration.in_batches(BATCH), "ptq", self._coverage())
+
+    def _coverage(self) -> Coverage:
+        return Coverage.read("ptq", COVERS, self.operators, self.keep_float)
 
     def _recipe(self) -> Recipe:
         grid = WeightGrid(

@@ -11,6 +11,7 @@ from qbench.cases import Quantized, Scheme, State
 from qbench.errors import BadParameter
 from qbench.quant.affine import WeightGrid
 from qbench.quant.compact import compact
+from qbench.quant.coverage import Coverage, InFloat, named, some_left_or_raise
 from qbench.quant.explanation import explained
 from qbench.quant.fold import fold_batch_norm
 from qbench.quant.observers import Grid, Histogram, Range, entropy, mse, percentile
@@ -51,6 +52,9 @@ class StaticInt8(Strategy):
     reduce_range: weights in 7 bits, so that no kernel without VNNI saturates.
     percentile: share of the values, in percent, that the observer of that name keeps unclipped.
     lean: biases as floats, which engines round as they load the file, and short names: see compact.py.
+    operators: the only kinds of operator that are quantized, with commas between ("Conv,MatMul,Gemm"); a Relu
+        or Clip behind one goes with it. Empty: layers, and what the engine has integer kernels for.
+    keep_float: layers that stay in float, with commas between: names of nodes, of outputs or of weights.
     """
 
     about: ClassVar[str] = "int8 weights and activations, scales from calibration data"
@@ -67,9 +71,12 @@ class StaticInt8(Strategy):
     scheme: Literal["u8s8", "s8s8"] = "u8s8"
     symmetric: bool = False
     lean: bool = False
+    operators: str = ""
+    keep_float: str = ""
 
     def __post_init__(self) -> None:
         """Check the parameters."""
+        self._coverage()
         for name, known in CHOICES.items():
             value = getattr(self, name)
             if value not in known:
@@ -114,15 +121,19 @@ class StaticInt8(Strategy):
         """
         import onnx
 
+        from qbench.formats.artifact import Note
+
         path = folder / "model.onnx"
         with quietly():
-            network = self._read(artifact.path)
+            network, kept = self._read(artifact.path)
             finite_or_raise(calibration.inputs, "static_int8")
             shaped_or_raise(calibration.inputs, artifact.inputs, "static_int8")
-            ranges = self._ranges(runner(network, self._layout().rounded(network)), calibration)
-            model = compact(self._layout().written(network, ranges), lean=self.lean)
+            layout = self._layout(kept)
+            ranges = self._ranges(runner(network, layout.rounded(network)), calibration)
+            model = compact(layout.written(network, ranges), lean=self.lean)
             onnx.save(model, path)
-        notes = (*artifact.notes, *self._saturation(path, calibration))
+        told = (Note(what, found) for what, found in kept.notes())
+        notes = (*artifact.notes, *told, *self._saturation(path, calibration))
         return replace(artifact, path=path, state=self.state(artifact.state), notes=notes)
 
     def explain(self, artifact: Artifact, calibration: Calibration) -> Losses:
@@ -138,15 +149,31 @@ class StaticInt8(Strategy):
             self.scheme,
             self.symmetric,
         )
-        return explained(artifact.path, COVERS, "static_int8", recipe, calibration)
+        return explained(artifact.path, COVERS, "static_int8", recipe, calibration, self._coverage())
 
-    def _read(self, path: Path | None) -> Any:
-        network = read_network(path, COVERS, "static_int8")
+    def _coverage(self) -> Coverage:
+        return Coverage.read("static_int8", COVERS, self.operators, self.keep_float)
+
+    def _read(self, path: Path | None) -> tuple[Any, InFloat]:
+        coverage = self._coverage()
+        covers = coverage.layers(COVERS)
+        network = read_network(path, covers, "static_int8")
         fold_batch_norm(network)
-        return self._layout().raised(network)
+        named(network)
+        kept = coverage.kept(network, "static_int8")
+        some_left_or_raise(network, covers, kept, "static_int8")
+        return self._layout(kept).raised(network), kept
 
-    def _layout(self) -> Layout:
-        return Layout(self.scheme, self.activation_bits, self.per_channel, self.reduce_range, self.symmetric)
+    def _layout(self, kept: InFloat) -> Layout:
+        return Layout(
+            self.scheme,
+            self.activation_bits,
+            self.per_channel,
+            self.reduce_range,
+            self.symmetric,
+            kept=tuple(kept.nodes),
+            operators=self._coverage().operators,
+        )
 
     def _ranges(self, run: Run, calibration: Calibration) -> dict[str, Range]:
         found = extents(run, calibration.in_batches(BATCH), "static_int8")

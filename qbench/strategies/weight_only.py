@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from qbench.cases import Quantized, Scheme, State
 from qbench.errors import BadParameter, DoesNotFit
+from qbench.quant.coverage import Coverage, InFloat, named, some_left_or_raise
 from qbench.quant.gemm import products_of, split_gemms
 from qbench.quant.ir_graph import ir_weights, rows_of, runtime, save_ir
 from qbench.quant.onnx_layers import quietly, read_network
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from qbench.formats.artifact import Artifact
 
 COVERS = ("MatMul", "Gemm")
+OF_IR = ("Conv", "ConvTranspose", "Gather")  # what nncf stores in 8 bits beside them
 GROUPS = (16, 32, 64, 128, 256)  # of onnxruntime's operator: a power of two, 16 at least
 CHANNEL = -1
 ROOM = 1.25  # a group that a row does not fill is stored whole: more than this, and nothing is gained
@@ -37,6 +39,8 @@ class WeightOnly(Strategy):
     all_layers: False leaves the last layer at 8 bits where others have 4, and embeddings too on OpenVINO.
     activations: float multiplies in float; int8 lets the kernel round every input to 8 bits as it comes,
         which is what makes it fast on a processor.
+    operators: the only kinds of operator whose weights are rounded, with commas between ("MatMul,Gemm").
+    keep_float: layers that stay in float, with commas between: names of nodes, of outputs or of weights.
     """
 
     about: ClassVar[str] = "weights in 8 or 4 bits, activations in float or rounded as they come; no data"
@@ -52,9 +56,12 @@ class WeightOnly(Strategy):
     symmetric: bool = False
     all_layers: bool = True
     activations: Literal["float", "int8"] = "float"
+    operators: str = ""
+    keep_float: str = ""
 
     def __post_init__(self) -> None:
         """Check the parameters."""
+        self._coverage()
         if self.bits not in (8, 4):
             raise BadParameter(f"weight_only has no bits = {self.bits!r}", fix="write bits = 8 or 4")
         if self.activations not in ACCURACY:
@@ -83,12 +90,19 @@ class WeightOnly(Strategy):
         Raises:
             DoesNotFit: also where the group size does not divide a channel; values that do are named.
         """
+        from qbench.formats.artifact import Note
+
         on = self._on_openvino if artifact.format == "openvino" else self._on_onnx
-        return replace(artifact, path=on(artifact.path, folder), state=self.state(artifact.state))
+        path, kept = on(artifact.path, folder)
+        notes = (*artifact.notes, *(Note(what, found) for what, found in kept.notes()))
+        return replace(artifact, path=path, state=self.state(artifact.state), notes=notes)
+
+    def _coverage(self) -> Coverage:
+        return Coverage.read("weight_only", COVERS, self.operators, self.keep_float, OF_IR)
 
     # --- OpenVINO -------------------------------------------------------------------------------------
 
-    def _on_openvino(self, path: Path | None, folder: Path) -> Path:
+    def _on_openvino(self, path: Path | None, folder: Path) -> tuple[Path, InFloat]:
         model = runtime().Core().read_model(str(path))
         products = [weight.operator for weight in ir_weights(path) if weight.multiplied]
         if not products or (self.bits == 4 and "MatMul" not in products):
@@ -99,16 +113,22 @@ class WeightOnly(Strategy):
                 fix=f"leave weight_only out for this network{', or write bits = 8' if products else ''}",
             )
         sign = "SYM" if self.symmetric else "ASYM"
+        coverage = self._coverage()
+        kept, asked = coverage.kept_of_ir(model, "weight_only"), coverage.of_ir()
+        kinds = sorted(set(Coverage((*COVERS, *OF_IR)).of_ir()) - set(asked)) if asked else []
         how: dict[str, Any] = {}
         if self.bits == 4:
             self._divides(model)
             how = {"group_size": self.group_size, "all_layers": self.all_layers}
         with silent_nncf() as nncf:
+            if kept.nodes or kinds:
+                scope = nncf.IgnoredScope(names=sorted(kept.nodes), types=kinds, validate=False)
+                how["ignored_scope"] = scope
             mode = nncf.CompressWeightsMode[f"INT{self.bits}_{sign}"]
             model = nncf.compress_weights(model, mode=mode, **how)
         # Written into the file: left to itself, the engine rounds activations beside compressed weights.
         model.set_rt_info(TOGETHER[self.activations], ["runtime_options", "DYNAMIC_QUANTIZATION_GROUP_SIZE"])
-        return save_ir(model, folder)
+        return save_ir(model, folder), kept
 
     def _divides(self, model: Any) -> None:
         lengths = sorted(set(rows_of(model)))
@@ -123,7 +143,7 @@ class WeightOnly(Strategy):
 
     # --- ONNX -----------------------------------------------------------------------------------------
 
-    def _on_onnx(self, path: Path | None, folder: Path) -> Path:
+    def _on_onnx(self, path: Path | None, folder: Path) -> tuple[Path, InFloat]:
         import onnx
 
         if self.group_size == CHANNEL:
@@ -132,7 +152,13 @@ class WeightOnly(Strategy):
                 f"group_size = {CHANNEL} asks for one a channel",
                 fix=f"write group_size = {' or '.join(map(str, GROUPS))}",
             )
-        network = read_network(path, COVERS, "weight_only")
+        coverage = self._coverage()
+        covers = coverage.layers(COVERS)
+        network = read_network(path, covers, "weight_only")
+        named(network)
+        asked = coverage.kept(network, "weight_only")
+        some_left_or_raise(network, covers, asked, "weight_only")
+        others = [node.name for node in network.graph.node if node.op_type not in covers]
         split_gemms(network)
         rows = products_of(network)
         left = [name for name, length in rows.items() if padded(length, self.group_size) > ROOM * length]
@@ -147,6 +173,7 @@ class WeightOnly(Strategy):
                 else "leave weight_only out for this network",
             )
         last = list(rows)[-1:]
+        left += [*asked.nodes, *others]
         with quietly():
             if self.bits == 4 and not self.all_layers:
                 network = self._rounded(network, 4, but=[*left, *last])
@@ -154,7 +181,7 @@ class WeightOnly(Strategy):
             else:
                 network = self._rounded(network, self.bits, but=left)
         onnx.save(network, folder / "model.onnx")
-        return folder / "model.onnx"
+        return folder / "model.onnx", asked
 
     def _rounded(self, network: Any, bits: int, but: list[str]) -> Any:
         from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
