@@ -96,7 +96,7 @@ class Coverage:
     def kept_of_ir(self, model: Any, technique: str) -> InFloat:
         """Return the operators of an OpenVINO model that the user wants in float, by their friendly names.
 
-        What a layer was called as an ONNX node is mostly gone there, and its weight may be turned and renamed;
+        What its ONNX node was called is mostly gone there, and its weight may be turned and renamed;
         the name of its output stays.
 
         Raises:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from qbench.formats.artifact import Artifact
 
 COVERS = ("MatMul", "Gemm")
-OF_IR = ("Conv", "ConvTranspose", "Gather")  # what nncf stores in 8 bits beside them
+OF_IR = ("Conv", "ConvTranspose")  # what nncf stores in 8 bits beside them
+TABLES = ("Gather",)  # and what it does not multiply with
 GROUPS = (16, 32, 64, 128, 256)  # of onnxruntime's operator: a power of two, 16 at least
 CHANNEL = -1
 ROOM = 1.25  # a group that a row does not fill is stored whole: more than this, and nothing is gained
@@ -98,7 +99,7 @@ class WeightOnly(Strategy):
         return replace(artifact, path=path, state=self.state(artifact.state), notes=notes)
 
     def _coverage(self) -> Coverage:
-        return Coverage.read("weight_only", COVERS, self.operators, self.keep_float, OF_IR)
+        return Coverage.read("weight_only", (*COVERS, *OF_IR), self.operators, self.keep_float, also=TABLES)
 
     # --- OpenVINO -------------------------------------------------------------------------------------
 
@@ -115,7 +116,7 @@ class WeightOnly(Strategy):
         sign = "SYM" if self.symmetric else "ASYM"
         coverage = self._coverage()
         kept, asked = coverage.kept_of_ir(model, "weight_only"), coverage.of_ir()
-        kinds = sorted(set(Coverage((*COVERS, *OF_IR)).of_ir()) - set(asked)) if asked else []
+        kinds = sorted(set(Coverage((*COVERS, *OF_IR, *TABLES)).of_ir()) - set(asked)) if asked else []
         how: dict[str, Any] = {}
         if self.bits == 4:
             self._divides(model)
@@ -154,6 +155,12 @@ class WeightOnly(Strategy):
             )
         coverage = self._coverage()
         covers = coverage.layers(COVERS)
+        if not covers:
+            raise DoesNotFit(
+                f"weight_only: in an ONNX file weights of {' and '.join(COVERS)} alone take few bits, and "
+                f"operators names {', '.join(coverage.operators)}",
+                fix="leave operators out for the engine onnxruntime",
+            )
         network = read_network(path, covers, "weight_only")
         named(network)
         asked = coverage.kept(network, "weight_only")

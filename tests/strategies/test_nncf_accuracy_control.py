@@ -166,7 +166,7 @@ def test_few_examples_with_labels_and_a_fixed_batch_as_a_run_gives_them(
     onnx.save(model, tmp_path / "fixed.onnx")
     filled = CHOSEN[np.minimum(np.arange(16), 9)]
     selection = Selection("", {"images": filled}, lambda outputs: np.arange(len(outputs[:10])) > 0, 6)
-    monkeypatch.setattr(AccuracyControl, "_quantized", lambda self, given, data, chooser: int8)
+    monkeypatch.setattr(AccuracyControl, "_quantized", lambda self, given, data, chooser: (int8, InFloat({})))
     (tmp_path / "int8").mkdir()
     fixed = replace(source, path=tmp_path / "fixed.onnx")
     given = Calibration("", {"images": images}, 8, selection=selection)
