@@ -10,6 +10,7 @@ from qbench.backends.base import BACKENDS, Placement
 from qbench.cases import Float, Quantized, Scheme
 from qbench.errors import BadParameter, DoesNotFit
 from qbench.formats.proof import weights_of
+from qbench.quant.coverage import InFloat
 from qbench.strategies.base import STRATEGIES, Calibration, Selection
 from qbench.strategies.nncf_accuracy_control import EXAMPLES, Chooser
 
