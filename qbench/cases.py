@@ -196,6 +196,17 @@ class Case:
     after: tuple[str, ...] = ()  # measured only if none of these techniques holds its limit at the same place
 
     @property
+    def scored(self) -> tuple[Deployment | DataSpec | int, ...]:
+        """What one score is of: deployment and examples, and the batch where answers depend on it.
+
+        Scales that are computed from every input as it comes are those of a whole batch: an answer changes
+        with its neighbours, and is scored as it is timed.
+        """
+        scheme = getattr(self.deployment.artifact.state, "scheme", None)
+        batch = (self.scenario.batch,) if scheme is not None and scheme.dynamic else ()
+        return (self.deployment, self.evaluation, *batch)
+
+    @property
     def variant_of(self) -> str | None:
         """Return the technique that this is another seed or build of, or None."""
         for mark in (BUILD, SEED):
@@ -246,10 +257,10 @@ class Step:
 
     @property
     def key(self) -> str:
-        """Name the work by content: `score` by deployment, `deploy` by case, `time` by case and round."""
+        """Name the work by content: `score` by what is scored, `deploy` by case, `time` by case and round."""
         subject: object = self.subject
         if isinstance(subject, Case) and self.kind == "score":
-            subject = (subject.deployment, subject.evaluation)
+            subject = subject.scored
         return f"{self.kind}-{key(subject)}-{self.round}"
 
 

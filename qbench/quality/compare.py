@@ -278,7 +278,7 @@ def _pairs(reading: Reading, wanted: Values, given: Values) -> Iterator[tuple[np
     """Yield both in chunks of examples, or one ragged example at a time; what is no number is 0 in both."""
     if isinstance(wanted, np.ndarray) and isinstance(given, np.ndarray):
         if wanted.shape[1:] != given.shape[1:]:
-            yield wanted, given
+            yield from zip(wanted[:, None], given[:, None], strict=True)
             return
         ours, theirs = _cut(reading, wanted), _cut(reading, given)
         step = max(1, CHUNK // max(1, int(np.prod(ours.shape[1:]))))

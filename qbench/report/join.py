@@ -96,7 +96,7 @@ def join(run: Run) -> list[Joined]:
         if step.kind in turns and isinstance(subject, Case):
             turns[step.kind].setdefault(subject, {})[step.round] = line
         elif step.kind == "score" and isinstance(subject, Case):
-            by_kind.setdefault(step.kind, {})[subject.deployment, subject.evaluation] = line
+            by_kind.setdefault(step.kind, {})[subject.scored] = line
         else:
             by_kind.setdefault(step.kind, {})[subject] = line
 
@@ -105,7 +105,7 @@ def join(run: Run) -> list[Joined]:
 
     joined = []
     for case in cases:
-        artifact, scored = case.deployment.artifact, (case.deployment, case.evaluation)
+        artifact, scored = case.deployment.artifact, case.scored
         plan = about("plan", case)
         if plan is not None and isinstance(plan.record.outcome, Skipped):
             # another engine's file is not this cell's

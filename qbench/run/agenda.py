@@ -40,8 +40,8 @@ def once(plan: Plan) -> list[Step]:
         )
     )
     data |= dict.fromkeys(one.selection for one in plan.explained)
-    deployed = {(case.deployment, case.evaluation): case for case in reversed(cells)}
-    scored = [case for case in cells if deployed[case.deployment, case.evaluation] is case]
+    first = {case.scored: case for case in reversed(cells)}
+    scored = [case for case in cells if first[case.scored] is case]
     artifacts: dict[ArtifactSpec, None] = {}
     made: list[Step] = []
     for waits in (False, True):  # whether a technique that waits for others is needed, their scores tell

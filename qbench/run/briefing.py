@@ -9,7 +9,7 @@ from qbench.cases import ArtifactSpec, Case, DataSpec, Explained, Step, key
 from qbench.records import Measured, Outcome, find
 from qbench.run.plan import Plan
 from qbench.run.protocol import Baseline, Limits, StepRequest, Timing
-from qbench.run.steps.score import logits_file
+from qbench.run.steps.kept import answers_file
 
 
 class Briefing:
@@ -56,7 +56,7 @@ class Briefing:
             if _same_place(case, other) and other.role == "fp32" and isinstance(scored, Measured):
                 correct = find(scored, "correct")
                 accuracy = sum(correct.samples) / len(correct.samples) if correct else None
-                return Baseline(str(logits_file(other.deployment, fact(scored, "data id"))), accuracy)
+                return Baseline(str(answers_file(other, fact(scored, "data id"))), accuracy)
         return None
 
     def _twin(self, case: Case) -> str:
@@ -71,7 +71,7 @@ class Briefing:
             examples = replace(other.evaluation, count=case.evaluation.count) == case.evaluation
             scored = self._known.get(Step("score", other).key)
             if same and examples and there.reached == "native" and isinstance(scored, Measured):
-                return str(logits_file(there, fact(scored, "data id")))
+                return str(answers_file(other, fact(scored, "data id")))
         return ""
 
 

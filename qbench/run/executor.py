@@ -20,7 +20,7 @@ from qbench.run.host import now_utc
 from qbench.run.launch import Workers, ask_counting, ask_fresh
 from qbench.run.plan import Plan
 from qbench.run.protocol import Limits, Reply, StepRequest
-from qbench.run.steps.score import logits_file
+from qbench.run.steps.kept import answers_file
 from qbench.run.way import makers
 from qbench.store import Store
 from qbench.tasks.base import folder_of
@@ -202,7 +202,7 @@ class Executor:
         if isinstance(step.subject, ArtifactSpec):
             return cache.holds(step.subject)
         if step.kind == "score" and isinstance(step.subject, Case) and step.subject.role == "fp32":
-            return logits_file(step.subject.deployment, fact(outcome, "data id")).is_file()
+            return answers_file(step.subject, fact(outcome, "data id")).is_file()
         return True
 
     def _pointless(self, step: Step) -> bool:

@@ -30,7 +30,7 @@ class Timing:
 class Baseline:
     """What the float deployment of the same model on the same engine said, for a paired comparison."""
 
-    logits: str  # the .npy file with its outputs
+    answers: str  # the .npz file with all its outputs (steps/kept.py)
     accuracy: float | None
 
 
@@ -44,7 +44,7 @@ class StepRequest:
     timing: Timing = Timing()
     limits: Limits = Limits()
     session: str = ""
-    twin: str = ""  # the .npy file with the same file's outputs on the host's own processor; "": none
+    twin: str = ""  # the .npz file with the same file's outputs on the host's own processor; "": none
     metered: bool = False  # whether this run measures energy in steps of its own
     counts: str = ""  # where the emulator writes instruction counts; "": nothing counts
     kind: str = "step"

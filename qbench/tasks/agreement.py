@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -12,6 +13,8 @@ import numpy as np
 
 from qbench.cases import DataSpec, Split
 from qbench.errors import BadFile, BadParameter
+from qbench.quality.compare import refuse_unknown
+from qbench.quality.kinds.base import KINDS
 from qbench.records import Measurement, Withheld
 from qbench.tasks.base import TASKS, Examples, Task
 
@@ -27,6 +30,28 @@ class Agreement(Task):
     about: ClassVar[str] = "agreement with the float model on your own inputs (.npz, one array per input)"
 
     inputs: str = ""
+    output_kinds: str = ""  # how outputs are read, where the user says so: "scores=sigmoid, boxes=boxes"
+
+    def __post_init__(self) -> None:
+        """Refuse a kind of output that does not exist."""
+        refuse_unknown(self.kinds())
+
+    def kinds(self) -> Mapping[str, str]:
+        """Return what `output_kinds` says, by output's name.
+
+        Raises:
+            BadParameter: an entry is not of the form NAME=KIND.
+        """
+        found = {}
+        for entry in filter(None, (part.strip() for part in self.output_kinds.split(","))):
+            name, equals, kind = entry.rpartition("=")
+            if not (name.strip() and equals and kind.strip()):
+                raise BadParameter(
+                    f"--output-kind {entry} is not of the form NAME=KIND",
+                    fix=f"write the output's name and one of {', '.join(KINDS)}",
+                )
+            found[name.strip()] = kind.strip()
+        return found
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the file's arrays.

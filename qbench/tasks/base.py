@@ -5,9 +5,10 @@ from __future__ import annotations
 import abc
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -39,7 +40,7 @@ class Task(abc.ABC):
     """A question put to a network. Leaves are frozen dataclasses; their fields are parameters of a suite."""
 
     about: ClassVar[str]
-    judged_by: ClassVar[Literal["answers", "signal"]] = "answers"  # signal: first answers mean nothing here
+    undecided: ClassVar[str] = ""  # why no output can be judged, whatever is measured of it; "": they can
 
     @abc.abstractmethod
     def sizes(self) -> dict[Split, int]:
@@ -66,6 +67,10 @@ class Task(abc.ABC):
         self, outputs: np.ndarray, examples: Examples
     ) -> tuple[tuple[Measurement, ...], tuple[Withheld, ...]]:
         """Return per-sample measurements of outputs (count, ...), finite or not, and what is withheld."""
+
+    def kinds(self) -> Mapping[str, str]:
+        """Return how the user says that outputs are read, by output's name; the others are recognised."""
+        return {}
 
     def vary(self, raw: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:  # noqa: ARG002
         """Return raw examples changed at random in a way that keeps what they mean; here: as they are."""

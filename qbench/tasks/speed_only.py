@@ -6,7 +6,7 @@ import hashlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class SpeedOnly(Task):
     """Images of smooth noise, side x side; nothing is right or wrong, so no accuracy is reported."""
 
     about: ClassVar[str] = "smooth noise for a network with random weights: speed, size and memory alone"
-    judged_by: ClassVar[Literal["answers", "signal"]] = "signal"
+    undecided: ClassVar[str] = RANDOM
 
     side: int = 224
     seed: int = 0

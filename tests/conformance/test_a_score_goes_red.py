@@ -16,16 +16,10 @@ from qbench.formats.fake import write_fake
 from qbench.formats.proof import covered
 from qbench.formats.reference import NAME as REFERENCE
 from qbench.records import find
-from qbench.run.protocol import Baseline, StepRequest, Trace
+from qbench.run.protocol import Baseline, Trace
 from qbench.run.steps.check import WrongOutputs
-from qbench.run.steps.score import (
-    _against_float,
-    _barely_covered,
-    _disagrees,
-    _kernels_ran_as_claimed,
-    kl_divergence,
-    score,
-)
+from qbench.run.steps.kept import answers_file
+from qbench.run.steps.score import _barely_covered, _kernels_ran_as_claimed, score
 from qbench.run.steps.session import open_case
 from qbench.run.steps.timed import time_case
 from qbench.strategies.base import STRATEGIES
@@ -201,51 +195,35 @@ def test_a_file_without_a_reference_says_that_nobody_was_asked(in_format, deploy
 # --- against the float model ----------------------------------------------------------------------
 
 
-def compared(tmp_path, outputs, wanted):
-    np.save(tmp_path / "logits.npy", wanted)
-    request = StepRequest(None, baseline=Baseline(str(tmp_path / "logits.npy"), None))
-    measurements, withheld = _against_float(outputs, request)
-    return {m.metric: m.samples for m in measurements}, {w.metric: w.reason for w in withheld}
+def test_every_output_is_measured_against_float_s(monkeypatch, in_format, product_of, deploy):
+    base = deploy(in_format("onnx"), "onnxruntime").request
+    float_one = score(base, Trace())
+    assert float_one.outputs == ()
+    data_id = next(e.found for e in float_one.evidence if e.what == "data id")
+    told = Baseline(str(answers_file(base.step.subject, data_id)), None)
+    strategy = STRATEGIES["static_int8"]()
+    request = deploy(product_of(strategy, strategy.routes[0]), "onnxruntime", "static_int8").request
+    found = score(replace(request, baseline=told), Trace())
+    (output,) = found.outputs
+    assert (output.output_kind, output.decides) == ("scores", "same_first")
+    assert len(find(found, "prediction").samples) == len(output.measurements[-1].samples)
+    wrong = scored(monkeypatch, replace(request, baseline=told), lambda out: (np.zeros_like(out[0]),))
+    assert [v.kind for v in wrong.verdicts] == ["collapsed"]
 
 
-TWO = np.array([[0.0, np.log(3.0)], [2.0, 2.0]])
+def test_a_single_nan_voids_the_cell(monkeypatch, product_of, deploy):
+    strategy = STRATEGIES["static_int8"]()
+    request = deploy(product_of(strategy, strategy.routes[0]), "onnxruntime", "static_int8").request
 
+    def one_nan(out):
+        out[0][0, 0] = np.nan if len(out[0]) == 40 else out[0][0, 0]
+        return out
 
-def test_divergence_worked_by_hand():
-    # row one: (1/4, 3/4) against (1/2, 1/2): 1/4 ln 1/2 + 3/4 ln 3/2; row two: the same distribution
-    given = np.array([[0.0, 0.0], [5.0, 5.0]])
-    np.testing.assert_allclose(
-        kl_divergence(TWO, given), [0.25 * np.log(0.5) + 0.75 * np.log(1.5), 0], atol=1e-12
-    )
-    assert np.isfinite(kl_divergence(TWO * 1e4, given)).all()
-
-
-def test_noise_of_a_tenth_is_twenty_decibels(tmp_path):
-    numbers, withheld = compared(tmp_path, np.full((4, 3), 1.1), np.ones((4, 3)))
-    np.testing.assert_allclose(numbers["sqnr"], [20])
-    assert withheld == {}
-
-
-@pytest.mark.parametrize(
-    ("outputs", "wanted", "words"),
-    [
-        (np.ones((4, 3)), np.ones((4, 2)), "have shape (4, 2), and these have (4, 3)"),
-        (np.full((4, 3), np.nan), np.ones((4, 3)), "NaN"),
-        (np.ones((4, 3)), np.full((4, 3), np.inf), "NaN or infinity"),
-        (np.ones((4, 3), int), np.ones((4, 3), int), "int64, no real numbers"),
-    ],
-)
-def test_what_cannot_be_compared_has_its_own_reason(tmp_path, outputs, wanted, words):
-    numbers, withheld = compared(tmp_path, outputs, wanted)
-    assert numbers == {}
-    assert words in withheld["kl_divergence"]
-    assert words in withheld["sqnr"]
-
-
-def test_no_noise_and_no_signal_are_no_infinite_decibels(tmp_path):
-    assert "no noise" in compared(tmp_path, TWO, TWO)[1]["sqnr"]
-    assert "no signal" in compared(tmp_path, TWO, np.zeros((2, 2)))[1]["sqnr"]
-    assert "no class scores" in compared(tmp_path, np.ones(4), np.full(4, 2.0))[1]["kl_divergence"]
+    found = scored(monkeypatch, request, one_nan)
+    assert "1 of 40 answers hold NaN" in found.verdicts[0].text
+    assert find(found, "prediction") is None
+    assert {"correct", "prediction", "sqnr", "latency"} <= {w.metric for w in found.withheld}
+    assert found.outputs == ()
 
 
 # --- networks that take one batch size only -------------------------------------------------------
@@ -301,15 +279,3 @@ def test_the_speed_of_a_decoy_is_withheld(tmp_path, weights, low, other, told):
     opened = SimpleNamespace(artifact=saved(Artifact("fake", INT8, (), (), path)), simulated=None)
     found = _barely_covered(opened, KernelProof(low, other, ()))
     assert found is None if told is None else told in found
-
-
-# --- collapse without labels ----------------------------------------------------------------------
-
-
-def test_a_network_that_disagrees_with_float_has_collapsed_without_labels_too():
-    wanted = np.eye(4)[np.arange(100) % 4]
-    half = np.where(np.arange(100)[:, None] < 70, wanted, np.roll(wanted, 1, axis=1))
-    most = np.where(np.arange(100)[:, None] < 55, wanted, np.roll(wanted, 1, axis=1))
-    assert _disagrees(half, wanted) is None  # (0.70 - 0.25) / 0.75 = 0.60
-    assert _disagrees(most, wanted).kind == "collapsed"  # (0.55 - 0.25) / 0.75 = 0.40
-    assert _disagrees(most[:, :1], wanted[:, :1]) is None  # no class scores

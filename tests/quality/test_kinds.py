@@ -253,3 +253,14 @@ def test_a_masked_class_is_a_class_all_the_same():
     logits[:, 3] = -1e9
     (found,) = compare(["y"], [logits], [logits])
     assert (found.output_kind, found.part) == ("scores", "")
+
+
+def test_outputs_of_another_shape_are_counted_and_no_crash():
+    (found,) = compare(["y"], [normal(40, 10)], [normal(40, 9)])
+    assert found.measurements == (Measurement("same_first", (0.0,) * 40),)
+    assert "40 of 40" in found.withheld[0].reason
+
+
+def test_large_logits_do_not_overflow():
+    found, _ = measured(1e4 * normal(4, 3), np.zeros((4, 3)), "scores")
+    assert np.isfinite(found["kl_divergence"]).all()

@@ -17,7 +17,7 @@ from qbench.run import probe
 from qbench.run.launch import Worker, ask_counting, ask_fresh
 from qbench.run.probe import probe_on
 from qbench.run.protocol import Limits, SelfRequest, StepRequest
-from qbench.run.steps.score import logits_file
+from qbench.run.steps.kept import answers_file, kept
 
 ARM = Path(
     os.environ.get("QBENCH_ARM") or cache_folder() / "arm"
@@ -62,7 +62,7 @@ def scored(request, ask):
     outcome = ask(request).result
     assert isinstance(outcome, Measured), outcome
     data_id = next(fact.found for fact in outcome.evidence if fact.what == "data id")
-    return outcome, np.load(logits_file(request.step.subject.deployment, data_id))
+    return outcome, kept(answers_file(request.step.subject, data_id))[0]
 
 
 def emulated(chain, cpu, **more):

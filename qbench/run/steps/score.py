@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from qbench.backends.base import KernelProof
-from qbench.cases import Case, Deployment, Float, Quantized, State, key
+from qbench.cases import Float, Quantized, State
 from qbench.errors import DoesNotFit
-from qbench.folders import cache_folder
 from qbench.formats.artifact import Covered, claimed_bits, float_state
-from qbench.measure.verdict import collapsed, drowned, not_finite
+from qbench.measure.verdict import collapsed, not_finite
 from qbench.metrics import CATALOGUE
 from qbench.records import Evidence, Measured, Measurement, Verdict, Withheld, find
 from qbench.run.protocol import StepRequest, Trace
-from qbench.run.steps.check import BATCH, check, outputs_of
+from qbench.run.steps.answers import Answer, answers
+from qbench.run.steps.beside import Beside, beside_float, collapse_of, first_of
+from qbench.run.steps.check import BATCH, check
+from qbench.run.steps.kept import answers_file, keep
 from qbench.run.steps.session import Opened, no_energy, open_case
 from qbench.run.steps.twin import beside_twin
 
+VOID = ("correct", "prediction", "sqnr", "kl_divergence")  # what an answer that is no number leaves unsaid
 UNKNOWN = Covered(0, 0.0)  # of a file that nobody has looked into: it gets no speed
 LEAST_COVERAGE = 0.1  # of the work, and of the kernels: below it a speed says nothing of the technique
 KERNEL_SHARE = 0.5  # of the weights stored in low bits, at least this share must have run in low-bit kernels
 
 
-def logits_file(deployment: Deployment, data_id: str) -> Path:
-    """Return where a deployment's outputs are kept for the comparisons with it."""
-    return cache_folder() / "logits" / f"{key(deployment)}-{data_id}.npy"
-
-
 def score(request: StepRequest, trace: Trace) -> Measured:
-    """Check, prove and score; of a network with several outputs, the first one.
+    """Check, prove and score: every output of every example.
 
     Raises:
         WrongOutputs: empty or misshapen outputs, a float engine that does not meet the source's answers, or
             an integer engine that does not meet those of the file.
         DoesNotFit: weights are stored as integers, and the kernels ran in float.
+        BadParameter: the user reads an output as a kind that it cannot be.
     """
     opened = open_case(request, trace)
     trace.stage = "check"
@@ -49,32 +49,52 @@ def score(request: StepRequest, trace: Trace) -> Measured:
     _kernels_ran_as_claimed(opened, proof)
     _option_took_hold(opened, proof)
     trace.stage = "score"
-    outputs, escalated = _answers(opened)
-    measurements, withheld = opened.task.score(outputs, opened.examples)
-    compared, absent = _against_float(outputs, request)
-    beside, unlike = beside_twin(outputs, request)
-    trace.measurements += [*measurements, *escalated, *compared, *beside]
-    verdict = _collapse(opened, outputs, request, trace)
-    kept = logits_file(opened.case.deployment, opened.examples.data_id)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    np.save(kept, outputs)
-    withheld = (*withheld, *no_reference, *absent, *unlike, *_no_speed(opened, request, proof, verdict))
+    found = answers(opened, _batch(opened))
+    beside = beside_float(opened, found, request)
+    verdict = not_finite(beside.bad, len(opened.examples))
+    if verdict:
+        withheld = tuple(Withheld(metric, verdict.text) for metric in VOID)
+    else:
+        withheld = _scored(opened, found, beside, request, trace)
+        verdict = _collapse(opened, beside, request, trace)
+    keep(answers_file(opened.case, opened.examples.data_id), found)
+    withheld = (*withheld, *no_reference, *_no_speed(opened, request, proof, verdict))
     told = (Evidence(f"option {name}", value) for name, value in opened.case.deployment.options)
-    evidence = (Evidence("data id", opened.examples.data_id), *told, *proof.evidence)
-    return Measured(tuple(trace.measurements), withheld, (verdict,) if verdict else (), evidence)
+    evidence = (Evidence("data id", opened.examples.data_id), *_batch_told(opened), *told, *proof.evidence)
+    verdicts = (verdict,) if verdict else ()
+    return Measured(tuple(trace.measurements), withheld, verdicts, evidence, beside.outputs)
 
 
-def _answers(opened: Opened) -> tuple[np.ndarray, list[Measurement]]:
-    """Return the first output for every example, in order, and which of them a second network answered."""
-    size, count = opened.fixed_batch or BATCH, len(opened.examples)
-    parts, went = [], []
-    for start in range(0, count, size):
-        wanted = min(size, count - start)
-        found = outputs_of(opened, opened.batch(start, size), rows=opened.fixed_batch or wanted)
-        parts.append(found[0][:wanted])
-        if opened.escalated is not None:
-            went.append(float(found[opened.escalated][0]))
-    return np.concatenate(parts), [Measurement("escalated", tuple(went))] if went else []
+def _batch(opened: Opened) -> int:
+    """Return how many examples go into a call: any number, or those of a timed call where it matters."""
+    return opened.case.scenario.batch if len(opened.case.scored) > 2 else BATCH
+
+
+def _batch_told(opened: Opened) -> tuple[Evidence, ...]:
+    """Say at which batch answers were scored that depend on it."""
+    depends = len(opened.case.scored) > 2
+    return (Evidence("scored at batch", str(_batch(opened))),) if depends else ()
+
+
+def _scored(
+    opened: Opened, found: Sequence[Answer], beside: Beside, request: StepRequest, trace: Trace
+) -> tuple[Withheld, ...]:
+    """Note the task's own score, what was escalated, the host's answers; return what is withheld."""
+    first = first_of(found)
+    if first is None:
+        unlike = "the first output's examples differ in shape"
+        return (*(Withheld(name, unlike) for name in ("correct", "prediction")), *beside.withheld)
+    measurements, withheld = opened.task.score(first, opened.examples)
+    beside_native, unlike_native = beside_twin(first, request)
+    trace.measurements += [*measurements, *_escalated(opened, found), *beside_native]
+    return (*withheld, *beside.withheld, *unlike_native)
+
+
+def _escalated(opened: Opened, found: Sequence[Answer]) -> list[Measurement]:
+    """Return which examples a second network answered, where there is one."""
+    if opened.escalated is None:
+        return []
+    return [Measurement("escalated", tuple(float(np.ravel(one)[0]) for one in found[opened.escalated]))]
 
 
 def _kernels_ran_as_claimed(opened: Opened, proof: KernelProof) -> None:
@@ -123,84 +143,16 @@ def _restored(opened: Opened, proof: KernelProof) -> str | None:
     )
 
 
-def _against_float(outputs: np.ndarray, request: StepRequest) -> tuple[list[Measurement], list[Withheld]]:
-    """Return divergence and signal-to-noise against the float model's outputs on the same engine."""
-    names = ("kl_divergence", "sqnr")
-    if request.baseline is None:
-        itself = isinstance(request.step.subject, Case) and request.step.subject.role == "fp32"
-        reason = "this is the float baseline itself" if itself else "its float baseline was not scored"
-        return [], [Withheld(name, reason) for name in names]
-    wanted = np.load(request.baseline.logits)
-    if outputs.shape != wanted.shape:
-        reason = f"the float model's outputs have shape {wanted.shape}, and these have {outputs.shape}"
-    elif outputs.dtype.kind != "f" or wanted.dtype.kind != "f":
-        reason = f"the outputs are {outputs.dtype}, no real numbers"
-    elif not (np.isfinite(outputs).all() and np.isfinite(wanted).all()):
-        reason = "outputs hold NaN or infinity"
-    else:
-        return _divergences(outputs, wanted)
-    return [], [Withheld(name, reason) for name in names]
-
-
-def _divergences(outputs: np.ndarray, wanted: np.ndarray) -> tuple[list[Measurement], list[Withheld]]:
-    found, withheld = [], []
-    if outputs.ndim == 2 and outputs.shape[1] > 1:
-        found.append(Measurement("kl_divergence", tuple(kl_divergence(wanted, outputs).tolist())))
-    else:
-        withheld.append(Withheld("kl_divergence", "the outputs are no class scores"))
-    signal = float(np.square(wanted.astype(np.float64)).sum())
-    noise = float(np.square(outputs.astype(np.float64) - wanted).sum())
-    if signal and noise:
-        found.append(Measurement("sqnr", (10 * float(np.log10(signal / noise)),)))
-    elif signal:
-        withheld.append(Withheld("sqnr", "no noise: the outputs are those of the float model, bit for bit"))
-    else:
-        withheld.append(Withheld("sqnr", "no signal: the float model's outputs are all zero"))
-    return found, withheld
-
-
-def kl_divergence(wanted: np.ndarray, given: np.ndarray) -> np.ndarray:
-    """Return KL(softmax(wanted) || softmax(given)) in nats, one number a row.
-
-    Shapes:
-        wanted, given: (count, classes), finite.
-        returns: (count,), float64, never below zero.
-
-    Source:
-        Kullback and Leibler 1951; computed from log-softmax, so that large logits do not overflow.
-    """
-
-    def log_softmax(logits: np.ndarray) -> np.ndarray:
-        shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-        return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-
-    p, q = log_softmax(wanted), log_softmax(given)
-    return np.maximum((np.exp(p) * (p - q)).sum(axis=1), 0.0)
-
-
-def _collapse(opened: Opened, outputs: np.ndarray, request: StepRequest, trace: Trace) -> Verdict | None:
-    bad = int((~np.isfinite(outputs.reshape(len(outputs), -1)).all(axis=1)).sum())
-    verdict = not_finite(bad, len(outputs))
-    if verdict or request.baseline is None:
-        return verdict
-    so_far = Measured(tuple(trace.measurements))
-    if opened.task.judged_by == "signal":
-        noise = find(so_far, "sqnr")
-        return drowned(noise.samples[0]) if noise else None
-    correct = find(so_far, "correct")
+def _collapse(opened: Opened, beside: Beside, request: StepRequest, trace: Trace) -> Verdict | None:
+    """Judge the first output by labels, where the task has some, and every other one by float's answers."""
     chance = opened.task.chance(opened.examples)
-    if correct and chance is not None and request.baseline.accuracy is not None:
-        return collapsed(float(np.mean(correct.samples)), request.baseline.accuracy, chance)
-    return _disagrees(outputs, np.load(request.baseline.logits))
-
-
-def _disagrees(outputs: np.ndarray, wanted: np.ndarray) -> Verdict | None:
-    """Judge without labels: the float model's first answers stand in for them, so its accuracy is 1."""
-    if outputs.shape != wanted.shape or outputs.ndim != 2 or outputs.shape[1] < 2:
-        return None  # no class scores: nothing here has a first answer
-    answers = wanted.argmax(axis=1)
-    chance = float(np.bincount(answers).max() / len(answers))
-    return collapsed(float(np.mean(outputs.argmax(axis=1) == answers)), 1.0, chance)
+    correct = find(Measured(tuple(trace.measurements)), "correct")
+    if correct is None or chance is None or request.baseline is None or request.baseline.accuracy is None:
+        return collapse_of(beside)
+    by_label = collapsed(float(np.mean(correct.samples)), request.baseline.accuracy, chance)
+    first = f"output {opened.artifact.outputs[0].name!r}"
+    others = tuple(text for text in beside.collapses if not text.startswith(first))
+    return by_label or collapse_of(replace(beside, collapses=others))
 
 
 def _no_speed(

@@ -7,6 +7,7 @@ import numpy as np
 from qbench.formats.reference import relative_error
 from qbench.records import Measurement, Withheld
 from qbench.run.protocol import StepRequest
+from qbench.run.steps.kept import kept
 
 NAMES = ("native_agreement", "native_difference")
 
@@ -22,9 +23,10 @@ def beside_twin(outputs: np.ndarray, request: StepRequest) -> tuple[list[Measure
     """
     if not request.twin:
         return [], []
-    native = np.load(request.twin, mmap_mode="r")[: len(outputs)]
-    if native.shape != outputs.shape:
-        reason = f"this processor's answers have shape {native.shape}, and these have {outputs.shape}"
+    native = kept(request.twin)[0][: len(outputs)]
+    if not isinstance(native, np.ndarray) or native.shape != outputs.shape:
+        shape = native.shape if isinstance(native, np.ndarray) else "that differs by example"
+        reason = f"this processor's answers have shape {shape}, and these have {outputs.shape}"
         return [], [Withheld(name, reason) for name in NAMES]
     found, withheld = [], []
     if outputs.ndim == 2 and outputs.shape[1] > 1:
