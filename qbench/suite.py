@@ -18,6 +18,8 @@ class SuiteModel:
     use: str
     task: dict[str, Any] | None = None
     priority: int = 1
+    state: str = ""  # of a user's recurrent network, what is carried from call to call: "h=hn, c=cn"
+    sizes: str = ""  # of a user's network with free axes, a call with one example: "mel=1x40x50"
 
 
 @dataclass(frozen=True, slots=True)

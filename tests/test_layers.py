@@ -76,6 +76,7 @@ EXCEPTIONS = {
         {"onnxruntime", "openvino"},
         "what a quantized file says itself, with simulated integers",
     ),
+    "formats/unrolled.py": ({"onnxruntime"}, "it runs the float source, to see its states"),
     "quant/ir_graph.py": ({"openvino"}, "the format's only reader"),
     "quant/layer_times.py": ({"onnxruntime"}, "its profiler is asked what each layer takes"),
     "quant/qdq_layout.py": (

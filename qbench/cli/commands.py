@@ -23,6 +23,7 @@ from qbench.cli.options import (
     Pages,
     Resume,
     Rounds,
+    State,
     SuiteName,
     Techniques,
     Thoroughness,
@@ -73,6 +74,7 @@ def run(
 def try_model(
     model: Annotated[str, typer.Argument(help="Your float ONNX file.")],
     inputs: Annotated[Path, typer.Option("--inputs", "-i", help="An .npz file, one array per input.")],
+    state: State = None,
     hw: Hardware = "all",
     profile: Thoroughness = "quick",
     technique: Techniques = None,
@@ -89,9 +91,10 @@ def try_model(
     """Measure your own model: agreement with its float form, latency, size, memory."""
     from qbench.run.own_model import for_network, own_suite
 
-    suite, reasons = for_network(own_suite(model, inputs), model, technique or ())
-    for sentence in reasons:
-        console().print(sentence, highlight=False, markup=False)
+    own = own_suite(model, inputs, state or ())
+    suite, reasons = for_network(own.suite, model, technique or ())
+    for sentence in (*own.said, *reasons):
+        console().print(sentence, highlight=False, markup=False, soft_wrap=True)
     use_meter(meter)
     plan = plan_of(suite, hw, profile, selection_of(None, technique, backend, energy=energy, explain=explain))
     execute_plan(plan, out, reports, limits_of(time_limit, memory_limit), resume=resume)

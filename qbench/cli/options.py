@@ -52,6 +52,10 @@ Explain = Annotated[
 Meter = Annotated[
     str, typer.Option("--meter", help="A command that prints seconds and watts, line by line: your meter.")
 ]
+State = Annotated[
+    list[str] | None,
+    typer.Option("--state", help="What a recurrent network is handed on: INPUT=OUTPUT; may be repeated."),
+]
 MemoryLimit = Annotated[str, typer.Option("--memory-limit", help="What one step may hold: `8GiB`.")]
 
 

@@ -40,9 +40,8 @@ class TensorSpec:
     # along which axis examples lie; None: none does, every example has the same value (a scalar, a mask)
     batch_axis: int | None = 0
     axes: tuple[str, ...] = ()  # the names that the file gives its dimensions, "" where it gives none
-    batch_told: bool = (
-        True  # False: the file does not say where an output's examples lie, `batch_axis` is a guess
-    )
+    one: tuple[int, ...] = ()  # of a call with one example, free axes as the samples fix them; (): unknown
+    batch_told: bool = True  # False: `batch_axis` of this output is a guess, to be observed
 
 
 @dataclass(frozen=True, slots=True)

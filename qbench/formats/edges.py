@@ -7,16 +7,21 @@ read this table without any of them.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from qbench.cases import Float, State
+from qbench.errors import DoesNotFit
 from qbench.formats.artifact import Artifact, TensorSpec
+from qbench.formats.axes import placed
 from qbench.formats.ir import to_openvino
 from qbench.formats.packages import baked_in, to_package
 from qbench.quant.program import read_program, write_program
+
+NAMED = re.compile(r"[A-Za-z]")  # "?" and "-1" are names that some exporters give to a nameless dimension
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,17 +141,32 @@ def onnx_files(path: Path) -> list[Path]:
 
 
 def onnx_signature(path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """Return the inputs and outputs of an ONNX file, free dimensions as None."""
+    """Return the inputs and outputs of an ONNX file, free dimensions as None, with their batch axes.
+
+    Raises:
+        DoesNotFit: an input or output is no tensor.
+    """
     import onnx
 
     graph = onnx.load(path, load_external_data=False).graph
     stored = {tensor.name for tensor in graph.initializer}
+    inputs = tuple(_spec(value) for value in graph.input if value.name not in stored)
+    return placed(inputs, tuple(_spec(value) for value in graph.output))
 
-    def spec(value: Any) -> TensorSpec:
-        tensor = value.type.tensor_type
-        # unset, named, or the 0 and -1 that some exporters write: free
-        shape = tuple(dim.dim_value if dim.dim_value > 0 else None for dim in tensor.shape.dim)
-        return TensorSpec(value.name, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name, shape)
 
-    inputs = tuple(spec(value) for value in graph.input if value.name not in stored)
-    return inputs, tuple(spec(value) for value in graph.output)
+def _spec(value: Any) -> TensorSpec:
+    """Return what the file says of one input or output; a dimension is free where it is unset, 0 or -1."""
+    import onnx
+
+    kind = value.type.WhichOneof("value")
+    if kind != "tensor_type":
+        raise DoesNotFit(
+            f"{value.name} is a {(kind or 'value without a type').removesuffix('_type')}, no tensor",
+            fix="export the network without it (scikit-learn's converters: options={'zipmap': False})",
+        )
+    tensor = value.type.tensor_type
+    dims = tensor.shape.dim
+    shape = tuple(dim.dim_value if dim.dim_value > 0 else None for dim in dims)
+    axes = tuple(dim.dim_param if NAMED.search(dim.dim_param) else "" for dim in dims)
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+    return TensorSpec(value.name, dtype, shape, 0, axes)

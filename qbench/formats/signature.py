@@ -80,9 +80,21 @@ def at_most(inputs: Iterable[TensorSpec], examples: Mapping[str, np.ndarray], si
     return size
 
 
+def one_value(array: np.ndarray) -> bool:
+    """Tell whether the examples are all a view of one value. Shapes: array (count, ...)."""
+    return array.ndim > 0 and len(array) > 1 and array.strides[0] == 0
+
+
+def taken(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return these examples; a view of one value stays one, however many there are."""
+    if one_value(array):
+        return np.broadcast_to(array[:1], (len(rows), *array.shape[1:]))
+    return np.ascontiguousarray(array[rows])
+
+
 def same_for_all(array: np.ndarray) -> bool:
     """Tell whether every example has the first one's value. Shapes: array (count, ...)."""
-    if len(array) < 2 or array.strides[0] == 0:
+    if len(array) < 2 or one_value(array):
         return True
     return all(np.array_equal(row, array[0], equal_nan=array.dtype.kind == "f") for row in array[1:])
 

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from qbench.cases import Choice, Float
-from qbench.errors import BadFile
+from qbench.errors import BadParameter
+from qbench.formats.onnx_file import checked, digest
+from qbench.formats.state import read, told
 from qbench.models.base import Model
 
 if TYPE_CHECKING:
-    from qbench.formats.artifact import Artifact
+    from qbench.formats.artifact import Artifact, TensorSpec
 
 SUFFIX = ".onnx"
 
 
 @dataclass(frozen=True, slots=True)
 class OnnxFile(Model):
-    """A float ONNX model with a free first dimension, as torch.onnx.export writes it."""
+    """A float ONNX model: free axes, constants and carried state as `formats/axes.py` reads them.
+
+    `state` has the pairs that are carried, `h=hn, c=cn`; `sizes` the shapes of a call with one example,
+    `mel=1x40x50, rate=scalar`, where axes besides the batch are free: work is counted at these sizes.
+    """
 
     path: str
     about: str = "your own ONNX file"
+    state: str = ""
+    sizes: str = ""
     format: ClassVar[str] = "onnx"
 
     @property
@@ -32,38 +40,37 @@ class OnnxFile(Model):
 
     def content(self) -> str:
         """Digest the file and its external data; see Model.content."""
-        path = Path(self.path)
-        try:
-            written = path.read_bytes()
-            digest = hashlib.sha256(written)
-            # The file names its external data; looking for the neighbours' names needs no import of onnx.
-            for beside in sorted(path.parent.iterdir()):
-                if beside.is_file() and beside != path and beside.name.encode() in written:
-                    digest.update(beside.read_bytes())
-        except OSError as error:
-            raise BadFile(
-                f"{self.path}: {error.strerror}", fix="name an ONNX file, for example model.onnx"
-            ) from error
-        return digest.hexdigest()[:16]
+        return digest(Path(self.path))
 
     def load(self) -> Artifact:
         """Read and check the file; see Model.load."""
-        import onnx
-
         from qbench.formats.artifact import Artifact
-        from qbench.formats.edges import onnx_signature
 
-        try:
-            onnx.checker.check_model(self.path)
-            inputs, outputs = onnx_signature(Path(self.path))
-        except Exception as error:  # onnx raises protobuf's DecodeError, its own ValidationError and more
-            raise BadFile(
-                f"{self.path} is no valid ONNX model: {error}", fix="export it again with torch.onnx.export"
-            ) from error
-        for spec in inputs:
-            if not spec.shape or any(size is None for size in spec.shape[1:]):
-                raise BadFile(
-                    f"{self.path}: input {spec.name} has shape {spec.shape}; only the first may be free",
-                    fix="fix the others when you export it (dynamic_shapes)",
-                )
-        return Artifact(self.format, Float(), inputs, outputs, path=Path(self.path))
+        inputs, outputs = checked(Path(self.path))
+        carried = told(inputs, outputs, read(self.state))
+        return Artifact(
+            self.format, Float(), sized(inputs, self.sizes), outputs, path=Path(self.path), carried=carried
+        )
+
+
+def sizes_of(inputs: Iterable[TensorSpec]) -> str:
+    """Return the shapes of a call with one example in one text, as a suite holds them."""
+    return ", ".join(f"{spec.name}={'x'.join(map(str, spec.one)) or 'scalar'}" for spec in inputs)
+
+
+def sized(inputs: tuple[TensorSpec, ...], text: str) -> tuple[TensorSpec, ...]:
+    """Return the inputs with the sizes that `sizes_of` wrote.
+
+    Raises:
+        BadParameter: it is not of that form.
+    """
+    try:
+        pairs = [part.rpartition("=") for part in text.split(", ") if part]
+        known = {
+            name: () if size == "scalar" else tuple(map(int, size.split("x"))) for name, _, size in pairs
+        }
+    except ValueError as error:
+        raise BadParameter(
+            f"sizes = {text!r} are no shapes", fix="write INPUT=1x3x224x224, with a comma between inputs"
+        ) from error
+    return tuple(replace(spec, one=known.get(spec.name, ())) for spec in inputs)

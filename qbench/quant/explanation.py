@@ -41,9 +41,8 @@ class Data(Protocol):
 class Chosen(Protocol):
     """Examples to judge by (strategies.base.Selection)."""
 
-    @property
-    def inputs(self) -> Batch:
-        """Return them, each input (count or more, ...)."""
+    def call(self, rows: np.ndarray) -> Batch:
+        """Return what a call with these takes, in the network's own layout."""
 
     @property
     def count(self) -> int:
@@ -81,7 +80,7 @@ def explained(
         asked = coverage or Coverage()
         network = read_network(path, asked.layers(covers), technique)
         ptq = Ptq(network, lambda: data.in_batches(BATCH), technique, asked)
-        batches = list(_batches(chosen.inputs, count, data.fixed_batch))
+        batches = list(_batches(chosen, count, data.fixed_batch))
         by_labels = chosen.right
         judge = by_labels or _as_float(outputs_of(ptq.network, batches)[:count])
         found = losses(ptq, recipe, batches, lambda outputs: judge(outputs[:count]))
@@ -98,9 +97,9 @@ def _as_float(wanted: np.ndarray) -> Right:
     return right
 
 
-def _batches(inputs: Batch, count: int, fixed: int | None) -> Iterator[Batch]:
+def _batches(chosen: Chosen, count: int, fixed: int | None) -> Iterator[Batch]:
     """Yield the first `count` examples, of a fixed batch with the first ones again behind the last."""
     size = fixed or BATCH
     rows = np.arange(-(-count // fixed) * fixed if fixed else count) % count
     for start in range(0, len(rows), size):
-        yield {name: array[rows[start : start + size]] for name, array in inputs.items()}
+        yield chosen.call(rows[start : start + size])

@@ -49,7 +49,11 @@ class Spec(Protocol):
 
     @property
     def shape(self) -> tuple[int | None, ...]:
-        """Return its shape, examples first, None where a dimension is free."""
+        """Return its shape, None where a dimension is free."""
+
+    @property
+    def batch_axis(self) -> int | None:
+        """Return along which axis its examples lie, None where it has one value for all."""
 
 
 def shaped_or_raise(inputs: Batch, wanted: Iterable[Spec], technique: str) -> None:
@@ -58,7 +62,7 @@ def shaped_or_raise(inputs: Batch, wanted: Iterable[Spec], technique: str) -> No
     Raises:
         DoesNotFit: one is missing, of another shape or unknown, or they hold differently many examples.
     """
-    specs = {spec.name: spec.shape for spec in wanted}
+    specs = {spec.name: _examples_first(spec) for spec in wanted}
     if not specs:
         return  # the artifact says nothing of its inputs
     found = {name: array.shape for name, array in inputs.items()}
@@ -75,6 +79,14 @@ def shaped_or_raise(inputs: Batch, wanted: Iterable[Spec], technique: str) -> No
             f"{technique}: the calibration data has differently many examples of its inputs: {_told(found)}",
             fix="give every input of every example",
         )
+
+
+def _examples_first(spec: Spec) -> tuple[int | None, ...]:
+    """Return the shape of an input's examples: their number, then what each is."""
+    axis = spec.batch_axis
+    if axis is None or not spec.shape:
+        return (None, *spec.shape)
+    return (spec.shape[axis], *spec.shape[:axis], *spec.shape[axis + 1 :])
 
 
 def _alike(takes: tuple[int | None, ...], gets: tuple[int, ...]) -> bool:

@@ -75,7 +75,9 @@ def outputs_of(model: Any, batches: Iterable[Batch]) -> np.ndarray:
     """Return a model's first output for all examples, (count, ...)."""
     name = model.graph.output[0].name
     run = runner(model, [name], optimized=True)
-    return np.concatenate([dict(run(batch))[name] for batch in batches])
+    parts = [dict(run(batch))[name] for batch in batches]
+    last = zip(parts[0].shape, parts[-1].shape, strict=True)  # the last batch may be smaller
+    return np.concatenate(parts, axis=next((axis for axis, (a, b) in enumerate(last) if a != b), 0))
 
 
 def moved(wanted: np.ndarray, found: np.ndarray) -> float:

@@ -28,7 +28,7 @@ from qbench.formats.edges import named
 from qbench.machine import machine
 from qbench.models.base import Model
 from qbench.profile import Profile
-from qbench.run.choose import model_of, strategy_of, task_of
+from qbench.run.choose import model_of, source_of, strategy_of, task_of
 from qbench.run.targets import Target
 from qbench.run.way import Goal, find_way, version_or_none
 from qbench.suite import CAPS, Suite, SuiteModel, SuiteScenario, Technique
@@ -59,7 +59,8 @@ class Matrix:
 
     def add(self, wanted: SuiteModel, technique: Technique, backend: str, target: Target) -> None:
         """Add one technique on one engine: a cell a scenario, and further calibration seeds."""
-        model = model_of(Choice(wanted.use))
+        source = source_of(wanted)
+        model = model_of(source)
         task = choice_of(wanted.task, f"task of {wanted.use}") if wanted.task else model.task
         for scenario, seed, priority in self._asked(wanted, technique, backend, target):
             if priority > self.profile.priority:
@@ -67,7 +68,7 @@ class Matrix:
                 continue
             first = seed == self.suite.calibration.seeds[0]
             variant = technique if first else _seeded(technique, seed)
-            case, reason = self._case(wanted.use, model, task, variant, backend, target, seed, scenario)
+            case, reason = self._case(source, model, task, variant, backend, target, seed, scenario)
             if reason:  # the same for every batch and seed: said once
                 self.skips.append(Skip(case, reason))
                 return
@@ -146,7 +147,7 @@ class Matrix:
 
     def _case(
         self,
-        use: str,
+        chosen: Choice,
         model: Model,
         task: Choice,
         technique: Technique,
@@ -156,7 +157,7 @@ class Matrix:
         scenario: SuiteScenario | None,
     ) -> tuple[Case, str | None]:
         engine, probe = BACKENDS[backend](), target.probes[backend].on(target.hardware.device)
-        source = Hop("source", Choice(use), model.format, Float(), self._content_of(use, model))
+        source = Hop("source", chosen, model.format, Float(), self._content_of(chosen.name, model))
         reason: str | None = None
         way: tuple[Hop, ...] = (source,)
         try:
@@ -170,7 +171,7 @@ class Matrix:
             reason = f"{error.problem} (fix: {error.fix})"
         scored = min(self.suite.scored, self.profile.max_scored, target.hardware.scored or self.suite.scored)
         evaluation = self._data(task, "test", scored, None)
-        spec = ArtifactSpec(Choice(use), way)
+        spec = ArtifactSpec(Choice(chosen.name), way)
         threads = self._threads(scenario, target)
         placed = Deployment(
             spec,

@@ -18,6 +18,7 @@ from qbench.models.base import MODELS, Model
 from qbench.models.file import SUFFIX, OnnxFile
 from qbench.registry import Registry, did_you_mean
 from qbench.strategies.base import STRATEGIES, Strategy
+from qbench.suite import SuiteModel
 from qbench.tasks.base import TASKS, Task
 from qbench.wire import from_plain
 
@@ -40,7 +41,16 @@ def model_of(choice: Choice) -> Model:
     Raises:
         UnknownName: the zoo has no such model.
     """
-    return OnnxFile(choice.name) if choice.name.endswith(SUFFIX) else MODELS[choice.name]
+    if not choice.name.endswith(SUFFIX):
+        return MODELS[choice.name]
+    told = {name: str(value) for name, value in choice.params}
+    return OnnxFile(choice.name, state=told.get("state", ""), sizes=told.get("sizes", ""))
+
+
+def source_of(wanted: SuiteModel) -> Choice:
+    """Return a suite's model as a choice: with what the suite says of a user's own file."""
+    told = {"state": wanted.state, "sizes": wanted.sizes}
+    return Choice(wanted.use, tuple((name, value) for name, value in told.items() if value))
 
 
 def task_of(choice: Choice) -> Task:

@@ -3,33 +3,51 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-from dataclasses import replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from qbench.errors import BadFile
-from qbench.models.file import SUFFIX, OnnxFile
+from qbench.formats import samples
+from qbench.formats.onnx_file import checked
+from qbench.formats.samples import Samples, read_npz
+from qbench.formats.state import Pairs, paired, told, written
+from qbench.models.file import SUFFIX, sizes_of
 from qbench.run.pool import fitted
 from qbench.suite import Suite, SuiteModel
 from qbench.suite_file import load_suite
 
+EXPORT = "export your model with torch.onnx.export(..., 'model.onnx')"
+SAMPLES = (".npz", ".npy")
 
-def own_suite(model: str, inputs: Path) -> Suite:
-    """Return the suite, its model and inputs checked before anything is planned.
+
+@dataclass(frozen=True, slots=True)
+class OwnModel:
+    """The suite of a user's own model, and what was understood of its inputs, a line each."""
+
+    suite: Suite
+    said: tuple[str, ...]
+
+
+def own_suite(model: str, inputs: Path, state: Sequence[str] = ()) -> OwnModel:
+    """Return the suite, its model and inputs checked before anything is planned. No engine is imported.
+
+    `state` has what is carried from call to call, each `INPUT=OUTPUT`, beside what names and shapes show.
 
     Raises:
         BadFile: the model is no ONNX file, the inputs are no .npz file, or they do not belong together.
+        BadParameter: `state` names no input and output of one shape.
     """
-    if not model.endswith(SUFFIX):
-        raise BadFile(
-            f"{model} is no .onnx file", fix="export your model with torch.onnx.export(..., 'model.onnx')"
-        )
-    OnnxFile(model).content()  # a missing file is told as such, not as a broken one
-    _check_together(OnnxFile(model), inputs)
-    task = {"use": "agreement", "inputs": str(inputs)}
+    _in_order(model, inputs)
+    found, carried = _understood(Path(model), inputs, state)
+    task: dict[str, Any] = {"use": "agreement", "inputs": str(inputs), "model": model}
+    if carried:
+        task["state"] = written(carried)
     suite = load_suite("try")
     stem = re.sub(r"[^A-Za-z0-9_]+", "-", Path(model).stem).strip("-")
-    return replace(suite, name=f"{suite.name}-{stem}", model=[SuiteModel(model, task)])
+    own = SuiteModel(model, task, state=written(carried), sizes=sizes_of(found.inputs))
+    return OwnModel(replace(suite, name=f"{suite.name}-{stem}", model=[own]), found.said)
 
 
 def for_network(suite: Suite, model: str, named: Collection[str]) -> tuple[Suite, list[str]]:
@@ -42,27 +60,50 @@ def for_network(suite: Suite, model: str, named: Collection[str]) -> tuple[Suite
     return fitted(suite, facts_of(Path(model)), named)
 
 
-def _check_together(model: OnnxFile, inputs: Path) -> None:
-    """Compare names, types and shapes of the model's inputs with the arrays."""
-    from qbench.tasks.agreement import Agreement
+def _in_order(model: str, inputs: Path) -> None:
+    """Refuse what cannot be a model by its name; the two given the other way round are told so.
 
-    arrays = Agreement(str(inputs)).arrays()
-    for spec in model.load().inputs:
-        wanted = "x".join("N" if size is None else str(size) for size in spec.shape)
-        if spec.name not in arrays:
-            raise BadFile(
-                f"{model.path} has an input {spec.name!r}; {inputs} holds {', '.join(sorted(arrays))}",
-                fix=f"numpy.savez('{inputs.name}', {spec.name}=array) with {spec.dtype} of shape {wanted}",
-            )
-        given = arrays[spec.name]
-        same = len(given.shape) == len(spec.shape) and all(
-            size in (None, there) for size, there in zip(spec.shape[1:], given.shape[1:], strict=True)
+    Raises:
+        BadFile: so it is.
+    """
+    if str(inputs).endswith(SUFFIX):
+        swapped = f"qbench try {inputs} --inputs {model}" if model.endswith(SAMPLES) else None
+        raise BadFile(
+            f"--inputs {inputs} is a model, not samples",
+            fix=f"write `{swapped}`: the model first"
+            if swapped
+            else "give an .npz file: numpy.savez('samples.npz', INPUT_NAME=array)",
         )
-        if not same or given.dtype.name != spec.dtype:
-            found = "x".join(map(str, given.shape))
-            raise BadFile(
-                f"{inputs}: {spec.name} is {given.dtype} of shape {found}; "
-                f"{model.path} takes {spec.dtype} {wanted}",
-                fix=f"save {spec.dtype} samples of shape {'x'.join(['N', *wanted.split('x')[1:]])}, N being "
-                "their number: 200 or more, whatever batch the network takes",
-            )
+    if model.endswith(SAMPLES):
+        raise BadFile(
+            f"{model} holds samples and is no .onnx file", fix="name the model first, then --inputs"
+        )
+    if Path(model).is_dir():
+        raise BadFile(f"{model} is a folder", fix="name the .onnx file in it")
+    if not model.endswith(SUFFIX):
+        raise BadFile(f"{model} is no .onnx file", fix=EXPORT)
+
+
+def _understood(model: Path, npz: Path, state: Sequence[str]) -> tuple[Samples, Pairs]:
+    """Return the samples as the network takes them, and which inputs are carried from call to call.
+
+    Pairs are found by names and shapes for those inputs that have no value for each sample.
+    """
+    inputs, outputs = checked(model)
+    arrays = read_npz(str(npz))
+    source = f"--inputs {npz}"
+    said = told(inputs, outputs, state)
+    named = {name for pair in said for name in pair}
+    found = [pair for pair in paired(inputs, outputs, ()) if not named & set(pair)]
+    kept = [(into, out) for into, out in found if into not in arrays or _once(arrays, into, inputs)]
+    carried = (*said, *kept) if len(said) + len(kept) < len(inputs) else said
+    return samples.fitted(arrays, inputs, carried, source=source), carried
+
+
+def _once(arrays: dict[str, Any], name: str, inputs: Sequence[Any]) -> bool:
+    """Tell whether an array has one value of an input, and no more: a state's first."""
+    spec = next(spec for spec in inputs if spec.name == name)
+    array, axis = arrays[name], spec.batch_axis
+    if array.ndim != len(spec.shape):
+        return bool(array.ndim == len(spec.shape) + 1 and len(array) == 1)
+    return axis is None or array.shape[axis] == 1

@@ -300,4 +300,5 @@ def replace_inputs(calibration: Calibration, count: int) -> Calibration:
 
 
 def _batches(selection: Selection, fixed: int | None) -> Iterator[dict[str, np.ndarray]]:
-    yield from Calibration(selection.data_id, selection.inputs, fixed).in_batches(BATCH)
+    data = Calibration(selection.data_id, selection.inputs, fixed, specs=selection.specs)
+    yield from data.in_batches(BATCH)

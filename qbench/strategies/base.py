@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from qbench.cases import Float, State
 from qbench.errors import DoesNotFit
+from qbench.formats.signature import at_most, fed
 from qbench.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
 
-    from qbench.formats.artifact import Artifact, Note
+    from qbench.formats.artifact import Artifact, Note, TensorSpec
     from qbench.quant.learning import Learned
     from qbench.quant.sensitivity import Losses
 
@@ -58,11 +59,20 @@ class Selection:
     # outputs of the first so many -> per example, right or not; None: the float network's answers are right
     right: Callable[[np.ndarray], np.ndarray] | None = None
     filled: int = 0  # rows at the end that only fill up a fixed batch: they are no examples
+    specs: tuple[
+        TensorSpec, ...
+    ] = ()  # of the network's inputs; (): examples lie along the first axis of all
 
     @property
     def count(self) -> int:
         """Return how many examples there are."""
         return len(next(iter(self.inputs.values()), ())) - self.filled
+
+    def call(self, rows: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
+        """Return what a call with these examples takes, in the network's own layout."""
+        import numpy as np
+
+        return fed(self.specs, {name: array[np.asarray(rows)] for name, array in self.inputs.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +87,21 @@ class Calibration:
     fixed_batch: int | None = None  # the network takes batches of this size only
     training: Training | None = None
     selection: Selection | None = None
+    specs: tuple[
+        TensorSpec, ...
+    ] = ()  # of the network's inputs; (): examples lie along the first axis of all
 
     def in_batches(self, batch: int) -> Iterator[dict[str, np.ndarray]]:
-        """Yield the examples in order, `batch` at a time, or as the network demands."""
-        batch = self.fixed_batch or batch
+        """Yield calls of the examples in order, `batch` at a time, or as the network demands.
+
+        Each is in the network's own layout. One example a call where an input without a batch axis differs
+        between examples.
+        """
+        batch = self.fixed_batch or at_most(self.specs, self.inputs, batch)
         count = len(next(iter(self.inputs.values())))
         for start in range(0, count, batch):
-            yield {name: array[start : start + batch] for name, array in self.inputs.items()}
+            part = {name: array[start : start + batch] for name, array in self.inputs.items()}
+            yield fed(self.specs, part)
 
 
 def selection_or_raise(calibration: Calibration, technique: str, instead: str) -> Selection:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from qbench.cases import Quantized, Scheme, State
 from qbench.errors import BadParameter, DoesNotFit
+from qbench.formats.signature import fixed_batch
 from qbench.quant.affine import WeightGrid
 from qbench.quant.cascade import ALWAYS, CONFIDENCE, ESCALATED, NEVER, cascaded, fitted
 from qbench.quant.onnx_layers import quietly, raised, read_network
@@ -152,7 +153,7 @@ class Cascade(Strategy):
         """Return the examples to fit on; where nothing is fitted, those to tell the threshold on."""
         if self.wants_selection():
             return selection_or_raise(calibration, NAME, "use ptq, which needs none")
-        return Selection(calibration.data_id, calibration.inputs)
+        return Selection(calibration.data_id, calibration.inputs, specs=calibration.specs)
 
     def _fitted(self, low: Any, high: Any, network: Any, chosen: Selection) -> tuple[float, str, np.ndarray]:
         """Return the threshold, what it does on the selection examples, and the confidence on each."""
@@ -178,7 +179,12 @@ def _recipe(name: str) -> Recipe:
 
 
 def _one_at_a_time(artifact: Artifact, network: Any) -> None:
-    fixed = artifact.inputs[0].shape[0] if artifact.inputs else None
+    if any(spec.batch_axis != 0 for spec in artifact.inputs) or artifact.carried:
+        raise DoesNotFit(
+            f"{NAME} takes inputs whose first axis is the batch, and no state",
+            fix=f"leave {NAME} out for this network",
+        )
+    fixed = fixed_batch(artifact.inputs)
     if fixed not in (None, 1):
         raise DoesNotFit(
             f"{NAME} decides for one input at a time, and this network takes batches of {fixed} only",
@@ -196,8 +202,7 @@ def _one_at_a_time(artifact: Artifact, network: Any) -> None:
 def _classes(network: Any, chosen: Selection) -> int:
     """Return how many classes the network tells apart."""
     name = network.graph.output[0].name
-    some = {key: array[:1] for key, array in chosen.inputs.items()}
-    shape = dict(runner(network, [name])(some))[name].shape
+    shape = dict(runner(network, [name])(chosen.call([0])))[name].shape
     if len(shape) != 2 or shape[0] != 1 or shape[1] < 2:
         raise DoesNotFit(
             f"{NAME} is for class scores, one row an input; this network gives {name} of shape {shape}",
@@ -214,7 +219,7 @@ def _answers(model: Any, chosen: Selection, beside: tuple[str, ...] = ()) -> lis
     run = runner(model, names, optimized=True)
     found: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for row in range(len(next(iter(chosen.inputs.values())))):
-        for name, array in run({key: array[row : row + 1] for key, array in chosen.inputs.items()}):
+        for name, array in run(chosen.call([row])):
             found[name].append(array)
     return [np.concatenate(parts) for parts in found.values()]
 

@@ -108,7 +108,7 @@ class NncfAccuracyControl(Strategy):
         model = read_ir(artifact.path, NAME) if on_ir else read_onnx(artifact.path, NAME, covers)
         finite_or_raise(calibration.inputs, NAME)
         shaped_or_raise(calibration.inputs, artifact.inputs, NAME)
-        chooser = Chooser.of(calibration, _on_ir if on_ir else _on_onnx, model)
+        chooser = Chooser.of(calibration, _on_ir if on_ir else _on_onnx, model, _first_axis(artifact))
         quantized, kept = self._quantized(model, calibration, chooser)
         if on_ir:
             path = save_ir(quantized, folder)
@@ -175,9 +175,10 @@ class Chooser:
     run_of: Callable[[Any], Run]  # what nncf calls a model -> a function from a batch to its first output
     size: int  # of a batch
     float_outputs: np.ndarray  # (count, ...)
+    axis: int = 0  # along which the output has its examples
 
     @classmethod
-    def of(cls, calibration: Calibration, run_of: Callable[[Any], Run], model: Any) -> Chooser:
+    def of(cls, calibration: Calibration, run_of: Callable[[Any], Run], model: Any, axis: int = 0) -> Chooser:
         """Return the chooser of a float network.
 
         Raises:
@@ -187,7 +188,7 @@ class Chooser:
 
         selection = selection_or_raise(calibration, NAME, "use nncf_int8, which needs none")
         size = calibration.fixed_batch or BATCH
-        chooser = cls(selection, run_of, size, np.zeros(0))
+        chooser = cls(selection, run_of, size, np.zeros(0), axis)
         return replace(chooser, float_outputs=chooser.answers(run_of(model), range(chooser.count)))
 
     @property
@@ -227,7 +228,8 @@ class Chooser:
         for start in range(0, len(wanted), self.size):
             part = wanted[start : start + self.size]
             filled = part + part[-1:] * (self.size - len(part))
-            parts.append(run(self._batch(filled))[: len(part)])
+            outputs = np.moveaxis(run(self._batch(filled)), self.axis, 0)
+            parts.append(outputs[: len(part)])
         return np.concatenate(parts)
 
     def right(self, outputs: np.ndarray, rows: Iterable[int]) -> np.ndarray:
@@ -242,7 +244,12 @@ class Chooser:
         return np.asarray(self.selection.right(whole))[wanted]
 
     def _batch(self, rows: list[int]) -> dict[str, np.ndarray]:
-        return {name: array[rows] for name, array in self.selection.inputs.items()}
+        return self.selection.call(rows)
+
+
+def _first_axis(artifact: Artifact) -> int:
+    """Return along which axis the first output has its examples."""
+    return (artifact.outputs[0].batch_axis or 0) if artifact.outputs else 0
 
 
 def _first(outputs: np.ndarray) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,12 @@ import numpy as np
 
 from qbench.cases import DataSpec, Split
 from qbench.errors import BadFile, BadParameter
+from qbench.formats.artifact import TensorSpec
+from qbench.formats.onnx_file import checked, digest
+from qbench.formats.samples import Samples, fitted, read_npz
+from qbench.formats.signature import one_value, taken
+from qbench.formats.state import read, told
+from qbench.formats.unrolled import unrolled
 from qbench.quality.compare import refuse_unknown
 from qbench.quality.kinds.base import KINDS
 from qbench.records import Measurement, Withheld
@@ -30,6 +35,8 @@ class Agreement(Task):
     about: ClassVar[str] = "agreement with the float model on your own inputs (.npz, one array per input)"
 
     inputs: str = ""
+    model: str = ""  # the ONNX file whose inputs these are; "": examples along the first axis of every array
+    state: str = ""  # what is carried from call to call: `h=hn, c=cn`
     output_kinds: str = ""  # how outputs are read, where the user says so: "scores=sigmoid, boxes=boxes"
 
     def __post_init__(self) -> None:
@@ -54,50 +61,33 @@ class Agreement(Task):
         return found
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the file's arrays.
+        """Return the file's arrays in the examples' form.
 
         Raises:
-            BadFile: no such file, no .npz, no arrays, arrays of different lengths, or not finite.
+            BadFile: no such file, no .npz, no arrays, or arrays that do not fit the network or one another.
         """
-        how = "save samples with numpy.savez(path, INPUT_NAME=array), first axis = samples"
-        try:
-            with open(self.inputs, "rb") as file, np.load(file, allow_pickle=False) as kept:
-                arrays = {name: kept[name] for name in kept.files}
-        except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-            raise BadFile(f"--inputs {self.inputs} is no .npz file: {error}", fix=how) from error
-        lengths = {name: (array.shape[0] if array.ndim else 0) for name, array in arrays.items()}
-        if not arrays or len(set(lengths.values())) != 1:
-            raise BadFile(f"--inputs {self.inputs}: arrays differ in length: {lengths}", fix=how)
-        if min(lengths.values()) < 2 * CALIBRATION_SHARE:
-            raise BadFile(
-                f"--inputs {self.inputs} holds {min(lengths.values())} samples",
-                fix=f"give at least {2 * CALIBRATION_SHARE}; 200 or more make differences visible",
-            )
-        for name, array in arrays.items():
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                problem = f"--inputs {self.inputs}: {name} holds NaN or infinity"
-                raise BadFile(problem, fix="remove those samples")
-        return arrays
+        return self._samples().arrays
 
     def sizes(self) -> dict[Split, int]:
-        """Return the split of the samples: every fourth one calibrates."""
-        count = len(next(iter(self.arrays().values())))
+        """Return the split of the samples: every fourth one calibrates, of a stream the first quarter."""
+        count = self._samples().count
         calibration = len(range(0, count, CALIBRATION_SHARE))
         return {"calibration": calibration, "test": count - calibration}
 
     def recipe(self) -> str:
-        """Return the file's content digest."""
+        """Return a digest of the file, and of the network that says how it is read."""
         try:
-            return hashlib.sha256(Path(self.inputs).read_bytes()).hexdigest()[:16]
+            found = hashlib.sha256(Path(self.inputs).read_bytes())
         except OSError as error:
             raise BadFile(f"--inputs {self.inputs}: {error.strerror}", fix="name an .npz file") from error
+        if self.model:
+            found.update(digest(Path(self.model)).encode())
+        return found.hexdigest()[:16]
 
     def examples(self, spec: DataSpec) -> Examples:
-        """Return the split's samples: the first `count`, or a draw."""
-        arrays = self.arrays()
-        count = len(next(iter(arrays.values())))
-        calibrates = np.arange(count) % CALIBRATION_SHARE == 0
-        rows = np.flatnonzero(calibrates if spec.split == "calibration" else ~calibrates)
+        """Return the split's samples: the first `count`, or a draw. Of a stream, with its float states."""
+        samples = self._samples()
+        rows = self._rows(spec.split, samples.count)
         if not 1 <= spec.count <= len(rows):
             raise BadParameter(
                 f"{spec.count} samples asked of {self.inputs}, whose {spec.split} split has {len(rows)}",
@@ -105,16 +95,45 @@ class Agreement(Task):
             )
         if spec.seed is not None:
             rows = np.sort(np.random.default_rng(spec.seed).choice(rows, spec.count, replace=False))
-        raw = {name: np.ascontiguousarray(array[rows[: spec.count]]) for name, array in arrays.items()}
-        digest = hashlib.sha256()
+        rows = rows[: spec.count]
+        arrays = samples.arrays | self._states(samples, int(rows[-1]) + 1)
+        raw = {name: taken(array, rows) for name, array in arrays.items()}
+        content = hashlib.sha256()
         for name, array in sorted(raw.items()):
-            digest.update(f"{name} {array.dtype} {array.shape}".encode())
-            digest.update(array.tobytes())
-        return Examples(digest.hexdigest()[:16], raw, None)
+            content.update(f"{name} {array.dtype} {array.shape}".encode())
+            content.update(np.ascontiguousarray(array[:1] if one_value(array) else array).tobytes())
+        return Examples(content.hexdigest()[:16], raw, None)
+
+    def _rows(self, split: Split, count: int) -> np.ndarray:
+        """Return which samples a split has; a stream is not torn: its first quarter calibrates."""
+        places = np.arange(count)
+        first = places < -(-count // CALIBRATION_SHARE)
+        calibrates = first if self.state else places % CALIBRATION_SHARE == 0
+        return np.flatnonzero(calibrates if split == "calibration" else ~calibrates)
+
+    def _samples(self) -> Samples:
+        arrays = read_npz(self.inputs)
+        if self.model:
+            inputs, outputs = checked(Path(self.model))
+            carried = told(inputs, outputs, read(self.state))
+        else:
+            inputs, carried = tuple(_batch_first(name, array) for name, array in arrays.items()), ()
+        return fitted(arrays, inputs, carried, source=f"--inputs {self.inputs}")
+
+    def _states(self, samples: Samples, count: int) -> dict[str, np.ndarray]:
+        """Return the states that the float network has before each of the first `count` calls."""
+        if not self.state:
+            return {}
+        path = Path(self.model)
+        inputs, outputs = checked(path)
+        carried = told(inputs, outputs, read(self.state))
+        return unrolled(path, inputs, carried, samples.arrays, count)
 
     def prepare(self, raw: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Hand the samples over as they are."""
-        return {name: np.ascontiguousarray(array) for name, array in raw.items()}
+        return {
+            name: array if one_value(array) else np.ascontiguousarray(array) for name, array in raw.items()
+        }
 
     def chance(self, examples: Examples) -> float | None:  # noqa: ARG002
         """Return None: nothing is right or wrong here."""
@@ -133,3 +152,9 @@ class Agreement(Task):
         finite = np.isfinite(outputs).all(axis=1)
         first = np.where(finite, np.where(finite[:, None], outputs, 0).argmax(axis=1), -1)
         return (Measurement("prediction", tuple(first.tolist())),), withheld
+
+
+def _batch_first(name: str, array: np.ndarray) -> TensorSpec:
+    """Return what an array is taken for where no network says: examples along its first axis."""
+    shape = (None, *array.shape[1:])[: array.ndim]
+    return TensorSpec(name, array.dtype.name, shape, 0 if shape else None)

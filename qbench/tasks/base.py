@@ -14,6 +14,7 @@ import numpy as np
 
 from qbench.errors import BadFile, CannotWrite
 from qbench.folders import cache_folder
+from qbench.formats.signature import one_value, taken
 from qbench.registry import Registry
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def batch_of(
     """
     rows = np.arange(start, start + size)
     rows = np.minimum(rows, len(examples) - 1) if whole else rows[rows < len(examples)]
-    return task.prepare({name: array[rows] for name, array in examples.raw.items()})
+    return task.prepare({name: taken(array, rows) for name, array in examples.raw.items()})
 
 
 # --- stored examples: rendered once on the host, read by content id wherever they are needed --------
@@ -114,10 +115,14 @@ def store(examples: Examples) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for number, array in enumerate(examples.raw.values()):
-            _save(folder / f"raw-{number}.npy", array)
+            _save(folder / f"raw-{number}.npy", array[:1] if one_value(array) else array)
         if examples.labels is not None:
             _save(folder / "labels.npy", examples.labels)
-        note = {"inputs": list(examples.raw), "labels": examples.labels is not None}
+        note = {
+            "inputs": list(examples.raw),
+            "labels": examples.labels is not None,
+            "count": len(examples),
+        }
         temporary = folder / f"examples.{os.getpid()}"
         temporary.write_text(json.dumps(note))
         os.replace(temporary, folder / "examples.json")
@@ -147,7 +152,7 @@ def fetch(data_id: str) -> Examples:
     try:
         note = json.loads((folder / "examples.json").read_text())
         raw = {
-            name: np.load(folder / f"raw-{number}.npy", mmap_mode="r")  # a name may hold a slash
+            name: _all_of(folder / f"raw-{number}.npy", note.get("count", 0))  # a name may hold a slash
             for number, name in enumerate(note["inputs"])
         }
         labels = np.load(folder / "labels.npy") if note["labels"] else None
@@ -157,3 +162,9 @@ def fetch(data_id: str) -> Examples:
             fix="delete that folder and run again: they are made anew",
         ) from error
     return Examples(data_id, raw, labels)
+
+
+def _all_of(path: Path, count: int) -> np.ndarray:
+    """Return one input's examples, mapped; what is the same for all was kept once."""
+    array: np.ndarray = np.load(path, mmap_mode="r")
+    return array if len(array) >= count else np.broadcast_to(array, (count, *array.shape[1:]))

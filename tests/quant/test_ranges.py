@@ -57,7 +57,9 @@ def test_one_example_of_integers_and_one_of_floats_will_do():
     finite_or_raise({"tokens": np.array([[1, 2]]), "x": np.zeros((1, 3), "f4")}, "static_int8")
 
 
-SPECS = [SimpleNamespace(name="x", shape=(None, 3)), SimpleNamespace(name="mask", shape=(None, None))]
+SPECS = [
+    SimpleNamespace(batch_axis=0, name=name, shape=(None, size)) for name, size in (("x", 3), ("mask", None))
+]
 
 
 @pytest.mark.parametrize(("inputs", "words"), [
@@ -75,4 +77,4 @@ def test_inputs_that_the_network_does_not_take_are_told_with_those_that_it_does(
 def test_inputs_of_the_right_shape_go_through():
     shaped_or_raise({"x": np.zeros((5, 3)), "mask": np.zeros((5, 9))}, SPECS, "ptq")
     shaped_or_raise({"anything": np.zeros(5)}, (), "ptq")
-    shaped_or_raise({"x": np.zeros((16, 3))}, [SimpleNamespace(name="x", shape=(8, 3))], "ptq")
+    shaped_or_raise({"x": np.zeros((16, 3))}, [SimpleNamespace(name="x", shape=(8, 3), batch_axis=0)], "ptq")

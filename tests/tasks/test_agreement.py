@@ -19,9 +19,9 @@ def test_every_fourth_sample_calibrates(tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
-        ({}, "differ in length"),
-        ({"x": np.zeros((9, 2)), "y": np.zeros((10, 2))}, "differ in length"),
-        ({"x": np.float32(1)}, "holds 0 samples"),
+        ({}, "without any array"),
+        ({"x": np.zeros((9, 2)), "y": np.zeros((10, 2))}, r"differ in length: x 9, y 10 samples"),
+        ({"x": np.float32(1)}, "no array has an axis of samples"),
         ({"x": np.zeros((7, 2))}, "holds 7 samples"),
         ({"x": np.full((9, 2), np.nan)}, "x holds NaN"),
         ({"x": np.array([{}] * 9)}, "no .npz file"),
@@ -40,7 +40,7 @@ def test_what_is_no_npz_file_is_named(tmp_path, content):
             np.save(file, np.zeros((9, 2)))
     elif content is not None:
         path.write_bytes(content)
-    with pytest.raises(BadFile, match=r"samples\.npz is no \.npz file(.|\n)*fix: save samples"):
+    with pytest.raises(BadFile, match=r"samples\.npz is (no \.npz|a \.npy) file(.|\n)*fix: save samples"):
         Agreement(str(path)).arrays()
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from qbench.cases import DataSpec, Hop, key
-from qbench.formats.artifact import Artifact, Note
+from qbench.formats.artifact import Artifact, Note, TensorSpec
+from qbench.formats.signature import at_most, fed, fixed_batch, taken
 from qbench.records import Measurement
 from qbench.run.choose import task_of
 from qbench.strategies.base import Calibration, Selection, Training
@@ -22,17 +23,19 @@ def given(hop: Hop, artifact: Artifact, data_ids: dict[str, str]) -> Calibration
     Raises:
         BadFile: stored examples are not there or torn.
     """
-    fixed = artifact.inputs[0].shape[0] if artifact.inputs else None
-    found = Calibration("", {}, fixed)
+    specs = artifact.inputs
+    fixed = fixed_batch(specs)
+    found = Calibration("", {}, fixed, specs=specs)
     if hop.calibration:
         task, examples = _of(hop.calibration, data_ids)
-        found = Calibration(examples.data_id, _inputs(task, examples, fixed), fixed)
+        found = replace(found, data_id=examples.data_id, inputs=_inputs(task, examples, fixed))
+        found = replace(found, fixed_batch=fixed or _one_a_call(specs, found.inputs))
     if hop.training:
         task, examples = _of(hop.training, data_ids)
-        found = replace(found, training=_training(task, examples, fixed))
+        found = replace(found, training=_training(task, examples, specs))
     if hop.selection:
         task, examples = _of(hop.selection, data_ids)
-        found = replace(found, selection=_selection(task, examples, fixed))
+        found = replace(found, selection=_selection(task, examples, specs))
     return found
 
 
@@ -59,23 +62,28 @@ def _inputs(task: Task, examples: Examples, fixed: int | None) -> dict[str, np.n
     if not fixed:
         return inputs
     rows = np.minimum(np.arange(-(-len(examples) // fixed) * fixed), len(examples) - 1)
-    return {name: array[rows] for name, array in inputs.items()}
+    return {name: taken(array, rows) for name, array in inputs.items()}
 
 
-def _training(task: Task, examples: Examples, fixed: int | None) -> Training:
+def _one_a_call(specs: tuple[TensorSpec, ...], inputs: dict[str, np.ndarray]) -> int | None:
+    """Return 1 where a call takes one example only: an input without a batch axis differs between them."""
+    return 1 if at_most(specs, inputs, 2) == 1 else None
+
+
+def _training(task: Task, examples: Examples, specs: tuple[TensorSpec, ...]) -> Training:
     """Return examples to take by rows; for a network of a fixed batch there is one batch at least."""
     whole = len(examples)
 
     def take(rows: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        chosen = {name: array[rows % whole] for name, array in examples.raw.items()}
-        return task.prepare(task.vary(chosen, rng))
+        chosen = {name: taken(array, rows % whole) for name, array in examples.raw.items()}
+        return fed(specs, task.prepare(task.vary(chosen, rng)))
 
-    count = max(whole, fixed or 0)
+    count = max(whole, fixed_batch(specs) or 0)
     labels = None if examples.labels is None else examples.labels[np.arange(count) % whole]
     return Training(examples.data_id, count, take, labels)
 
 
-def _selection(task: Task, examples: Examples, fixed: int | None) -> Selection:
+def _selection(task: Task, examples: Examples, specs: tuple[TensorSpec, ...]) -> Selection:
     def right(outputs: np.ndarray) -> np.ndarray:
         """Judge the outputs of the first so many examples in order, or of all and what fills up a batch."""
         outputs = outputs[: len(examples)]
@@ -83,9 +91,9 @@ def _selection(task: Task, examples: Examples, fixed: int | None) -> Selection:
         assert found is not None
         return np.array(found.samples, bool)
 
-    judged, inputs = examples.labels is not None, _inputs(task, examples, fixed)
+    judged, inputs = examples.labels is not None, _inputs(task, examples, fixed_batch(specs))
     filled = len(next(iter(inputs.values()))) - len(examples)
-    return Selection(examples.data_id, inputs, right if judged else None, filled)
+    return Selection(examples.data_id, inputs, right if judged else None, filled, specs)
 
 
 def _first(examples: Examples, count: int) -> Examples:

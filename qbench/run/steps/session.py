@@ -14,7 +14,7 @@ from qbench.cases import Case, key
 from qbench.errors import DoesNotFit
 from qbench.formats import cache
 from qbench.formats.artifact import Artifact, load
-from qbench.formats.signature import fed, fixed_batch
+from qbench.formats.signature import at_most, fed, fixed_batch
 from qbench.meters.base import why_unavailable
 from qbench.quant.cascade import escalated_at
 from qbench.records import Withheld
@@ -39,8 +39,12 @@ class Opened:
 
     @property
     def fixed_batch(self) -> int | None:
-        """Return the one batch size that the network takes, or None where it takes any."""
-        return fixed_batch(self.artifact.inputs)
+        """Return the one number of examples that a call takes, or None where it takes any.
+
+        One, too, where an input that has no batch axis differs between examples.
+        """
+        specs = self.artifact.inputs
+        return fixed_batch(specs) or (1 if at_most(specs, self.examples.raw, 2) == 1 else None)
 
     @property
     def escalated(self) -> int | None:
