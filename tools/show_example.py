@@ -12,7 +12,7 @@ from rich.console import Console
 
 from qbench.records import Evidence, Measured, Record
 from qbench.report.page import write_report
-from qbench.report.writers import print_summary
+from qbench.report.summary import print_summary
 from qbench.store import Run, read_runs
 
 CHECKOUT = Path(__file__).parents[1]

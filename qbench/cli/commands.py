@@ -150,7 +150,7 @@ def report(
 ) -> None:
     """Write the page again from results on disk: the newest run of each suite, or the session named."""
     from qbench.report.sessions import newest_runs
-    from qbench.report.writers import print_summary
+    from qbench.report.summary import print_summary
 
     for found in newest_runs(results or [str(_own(Path("results")))]):
         print_summary(found, console())

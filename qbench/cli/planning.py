@@ -98,7 +98,7 @@ def plan_of(suite: str | Suite, hw: str, profile: str, selection: Selection, rou
 def execute_plan(plan: Plan, out: Path, reports: Path, limits: Limits, *, resume: bool) -> None:
     """Run the plan, print its summary, write its page; exits with 1 where something failed unexpectedly."""
     from qbench.progress import progress
-    from qbench.report.writers import print_summary
+    from qbench.report.summary import print_summary
     from qbench.run.session import execute
 
     told = console()

@@ -91,4 +91,4 @@ def _cautions(cell: Cell) -> list[str]:
     over = cell.figures["speedup_over_float"]
     slower = isinstance(over, Figure) and over.high is not None and over.high < 1
     found = [f"slower than the best float here, {cell.best_float}"] if slower else []
-    return [*found, "unstable between rounds: measure longer"] if cell.unstable else found
+    return [*found, f"unstable: {cell.unstable.partition(': ')[0]}"] if cell.unstable else found

@@ -117,7 +117,7 @@ def report_markdown(run: Run, cells: Sequence[Cell], sites: Sequence[Site]) -> s
         *tables(verdict_table(cells)),
     ]
     for found in recommend(cells):
-        parts += [f"**{escaped(found.place)}: {escaped(found.headline)}.**", ""]
+        parts += [f"**{escaped(found.place)}: {escaped(found.verdict)}.**", ""]
         parts += [f"- {escaped(words)}" for words in (found.gains, found.loses, found.sure, found.break_even)]
         parts += ["", *tables(rejected_table(found))]
     parts += ["## Pictures", ""] if sites else []
@@ -155,10 +155,12 @@ def method(run: Run, cells: Sequence[Cell]) -> list[str]:
         "Below 6 rounds the smallest and the largest ratio are shown, which promises no coverage; "
         "from 6 rounds a 95 % order-statistic interval of the median.",
         f"A cell is unstable if its ratio varies by more than {text(UNSTEADY_CPU, 'share')} between rounds "
-        f"on a processor, {text(UNSTEADY_OTHER, 'share')} elsewhere. It then wins no recommendation.",
-        f"A technique is recommended only if its accuracy is not known to fall by more than "
-        f"{text(abs(LIMIT), 'width')}, and if it is surely faster than fp32 on its engine and than the best "
-        "float cell of any engine.",
+        f"on a processor, {text(UNSTEADY_OTHER, 'share')} elsewhere. A technique then wins only where its "
+        "worst round beats float by more than the rounds differ; fp32 is kept by the smaller median, steady "
+        "or not.",
+        "A technique is recommended only if something here judges its answers, if its accuracy is not known "
+        f"to fall by more than {text(abs(LIMIT), 'width')}, and if it is surely faster than fp32 on its "
+        "engine and than the best float cell of any engine.",
         "Differences of accuracy pair the same examples one by one; where the data ids differ there is none.",
         "What is absent has a reason. Simulated and collapsed cells have no speed.",
         *_method_of_places(cells),

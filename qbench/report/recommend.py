@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from qbench.report.cell import Cell, Group, pace_of
-from qbench.report.figures import Absent, Figure, Value
-from qbench.report.roofline import bound_by
-from qbench.report.sentences import between, break_even, loss, size, sure
+from qbench.report.figures import Figure
+from qbench.report.floats import best_float, pace
+from qbench.report.refusal import JUDGE, OPEN, Refusal, refusal_of
+from qbench.report.sentences import between, break_even, loss, lost_of_none, size, sure, why_float
 from qbench.report.thorough import profile_words
 
 EMULATED_ONLY = "Emulated: accuracy and instructions only"
-BARS = (("speedup", "fp32 on the same engine"), ("speedup_over_float", "the best float cell"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class Recommendation:
     break_even: str
     rejected: tuple[tuple[Cell, str], ...]  # every other cell that was a candidate, and why not
     here: bool = True  # False: every cell was skipped, so there is nothing to advise
+    because: str = ""  # why no quantized file ships, where float does
 
     @property
     def place(self) -> str:
@@ -39,7 +40,12 @@ class Recommendation:
     @property
     def sentence(self) -> str:
         """All of it in one breath, for the terminal."""
-        return f"{self.place}: {self.headline}. {self.gains}. {self.loses}. {self.sure}. {self.break_even}."
+        return f"{self.place}: {self.verdict}. {self.gains}. {self.loses}. {self.sure}. {self.break_even}."
+
+    @property
+    def verdict(self) -> str:
+        """The headline with its reason."""
+        return f"{self.headline}, because {self.because}" if self.because else self.headline
 
 
 def recommend(cells: Sequence[Cell]) -> tuple[Recommendation, ...]:
@@ -59,54 +65,6 @@ def absent_place(cells: Sequence[Cell]) -> bool:
     return all(cell.status == "skipped" for cell in cells)
 
 
-def why_not(cell: Cell) -> str | None:
-    """Return why a technique's cell must not be shipped, or None where nothing speaks against it.
-
-    The rules: measured; not collapsed; accuracy not known to fall by more than the limit; surely faster
-    than fp32 on the same engine and than the best float cell of any engine; and stable between rounds, or
-    faster in the worst of them by more than the rounds differ.
-    """
-    if cell.status != "measured":
-        return f"{cell.status}: {cell.reasons[0].text}"
-    if cell.judgement.outcome in ("fail", "incomparable"):
-        return cell.judgement.text
-    if cell.unstable and not _wins_its_worst_round(cell):
-        return f"{cell.unstable}; its worst round does not beat float by more than that"
-    for name, against in BARS:
-        slow = _not_faster(cell.figures[name], against)
-        if slow:
-            held = bound_by(cell.figures)  # why fewer bits gained nothing, where the device was probed
-            return f"{slow}; {held}" if held else slow
-    return None
-
-
-def _wins_its_worst_round(cell: Cell) -> bool:
-    """Tell whether even the worst round beats float by more than the rounds differ among themselves.
-
-    An unstable ratio says that the size of a gain is not known. Its sign still is, where no round comes near
-    the other side.
-    """
-    spread, over = cell.figures["ratio_spread"], cell.figures["speedup_over_float"]
-    lows = [found.ratio for found in cell.rounds if found.ratio is not None]
-    if isinstance(spread, Absent) or not lows:
-        return False
-    if isinstance(over, Figure) and over.low is not None:  # absent for the best float itself
-        lows.append(over.low)
-    return min(lows) > 1 + spread.value
-
-
-def _not_faster(value: Value, against: str) -> str | None:
-    if isinstance(value, Absent):
-        return f"no speed against {against}: {value.reason}"
-    if value.value <= 1:
-        return f"not faster than {against}: {value} ({value.between})"
-    if value.low is None:
-        return f"not proven faster than {against}: one round has no spread"
-    if value.low <= 1:
-        return f"not surely faster than {against}: {value} ({value.between})"
-    return None
-
-
 def _emulated(place: Group, group: list[Cell]) -> Recommendation:
     """An emulator has no speed, so nothing is shipped: what its answers and instructions say is told."""
     fit = [
@@ -114,14 +72,14 @@ def _emulated(place: Group, group: list[Cell]) -> Recommendation:
         for cell in group
         if cell.role == "technique"
         and cell.status == "measured"
-        and cell.judgement.outcome not in ("fail", "incomparable")
+        and cell.judgement.outcome in ("pass", "inconclusive")
         and isinstance(value := cell.figures["instructions_ratio"], Figure)
     ]
     least = min(fit)[2] if fit else None
     absent = absent_place(group)
     gains = "No technique had its instructions counted with its accuracy held"
     gains = _nothing(group) if absent else gains
-    loses = "Nothing is known of what is lost"
+    loses = lost_of_none(group)
     if least is not None:
         instructions = least.figures["instructions_ratio"]
         gains = f"Fewest instructions: {least.name}, {instructions} those of fp32 on the same engine"
@@ -133,7 +91,7 @@ def _emulated(place: Group, group: list[Cell]) -> Recommendation:
         headline=EMULATED_ONLY,
         gains=gains,
         loses=loses,
-        sure="Instructions are a cost and no time: measure on the device before shipping",
+        sure="Instruction counts are not latency: measure on the device before shipping",
         break_even="No break-even: nothing was timed",
         rejected=(),
         here=not absent,
@@ -141,28 +99,61 @@ def _emulated(place: Group, group: list[Cell]) -> Recommendation:
 
 
 def _of_group(place: Group, group: list[Cell]) -> Recommendation:
-    judged = [(cell, why_not(cell)) for cell in group if cell.role == "technique"]
-    fit = [cell for cell, reason in judged if reason is None]
+    judged = [(cell, refusal_of(cell)) for cell in group if cell.role == "technique"]
+    fit = [cell for cell, refusal in judged if refusal is None]
+    refused = [(cell, refusal) for cell, refusal in judged if refusal is not None]
+    rejected = tuple((cell, refusal.text) for cell, refusal in refused)
+    tried = sum(1 for cell, _ in judged if cell.status == "measured")
     if fit:
-        ship = min(fit, key=_pace)
-        slower = [(cell, f"slower than {ship.name}") for cell in fit if cell is not ship]
-        refused = [(cell, reason) for cell, reason in judged if reason is not None]
-        return _technique(place, ship, tuple(slower + refused), _rivals(judged))
-    rejected = tuple((cell, reason) for cell, reason in judged if reason is not None)
-    floats = [cell for cell in group if cell.role != "technique" and _float_can_ship(cell)]
-    if floats:
-        return _float(place, min(floats, key=_pace), rejected)
+        ship = min(fit, key=pace)
+        slower = tuple((cell, f"slower than {ship.name}") for cell in fit if cell is not ship)
+        return _technique(place, ship, slower + rejected, tried)
+    unjudged = [cell for cell, refusal in refused if refusal.why == "unjudged"]
+    if unjudged:
+        return _nobody_can_judge(place, group, min(unjudged, key=pace), rejected)
+    kept = best_float(group)
+    if kept is not None and not _all_unstable(group, refused):
+        return _float(place, kept, rejected, why_float(refused), tried)
+    return _no_answer(place, group, rejected)
+
+
+def _all_unstable(group: list[Cell], refused: list[tuple[Cell, Refusal]]) -> bool:
+    """Tell whether a technique may yet win, and nothing that was timed here says how fast anything is."""
+    may_win = [cell for cell, refusal in refused if refusal.why in OPEN]
+    floats = [cell for cell in group if cell.role != "technique" and pace_of(cell) is not None]
+    return bool(may_win) and all(cell.unstable for cell in (*may_win, *floats))
+
+
+def _no_answer(place: Group, group: list[Cell], rejected: tuple[tuple[Cell, str], ...]) -> Recommendation:
     return Recommendation(
         group=place,
         kind="nothing",
         ship=None,
         headline="Nothing can be recommended",
         gains=_nothing(group),
-        loses=_lost_of_none(group),
+        loses=lost_of_none(group),
         sure=profile_words(group[0].profile, len(group[0].rounds)),
         break_even="No break-even",
         rejected=rejected,
         here=not absent_place(group),
+    )
+
+
+def _nobody_can_judge(
+    place: Group, group: list[Cell], fastest: Cell, rejected: tuple[tuple[Cell, str], ...]
+) -> Recommendation:
+    """Nothing is shipped whose answers nobody has judged, however fast it is."""
+    speed = fastest.figures["speedup"]
+    return Recommendation(
+        group=place,
+        kind="nothing",
+        ship=None,
+        headline=f"Nothing can be recommended: nothing here can judge the answers of {fastest.name}",
+        gains=f"It has {speed} the speed of fp32 on the same engine ({between(speed)}){size(fastest)}",
+        loses=f"Accuracy loss unknown: {fastest.judgement.text}. To have it judged, {JUDGE}",
+        sure=profile_words(group[0].profile, len(fastest.rounds)),
+        break_even="No break-even: nothing is shipped",
+        rejected=rejected,
     )
 
 
@@ -171,50 +162,17 @@ def _nothing(group: list[Cell]) -> str:
     reasons = {cell.reasons[0].text for cell in group if cell.status == "skipped"}
     if len(reasons) == 1 and all(cell.status == "skipped" for cell in group):
         return f"Every cell was skipped: {reasons.pop()}"
-    techniques = [cell for cell in group if cell.role == "technique" and cell.status == "measured"]
-    if techniques and all(pace_of(cell) is None for cell in techniques):
-        return "No technique was timed here: each was scored only, or its speed is withheld"
     timed = [cell for cell in group if cell.status == "measured" and pace_of(cell) is not None]
     if timed and all(cell.unstable for cell in timed):
         return "Every cell that was timed here is unstable: measure again on a quieter machine"
     if timed:
         return "No cell that was timed here is known to answer right and to be steady"
+    broken = [cell for cell in group if cell.role == "fp32" and cell.status in ("failed", "collapsed")]
+    if broken:
+        return f"The float network itself does not run: {broken[0].name} {broken[0].status}: " + (
+            broken[0].reasons[0].text
+        )
     return "Nothing here was both scored and timed"
-
-
-def _lost_of_none(group: list[Cell]) -> str:
-    scored = any(
-        cell.role == "technique" and isinstance(cell.figures["accuracy_difference"], Figure) for cell in group
-    )
-    return "What each one loses stands in the matrix" if scored else "Nothing is known of what is lost"
-
-
-def _why_float(others: list[Cell]) -> str:
-    """Return why no quantized file ships, from those that were asked for."""
-    if not others:
-        return "nothing quantized was tried"
-    if all(cell.status in ("skipped", "failed") for cell in others):
-        return "no quantized file could be made and run"
-    if all(pace_of(cell) is None for cell in others):
-        return "no quantized file was timed"
-    return "no quantized file is proven faster with its accuracy held"
-
-
-def _rivals(judged: Sequence[tuple[Cell, object]]) -> int:
-    return sum(1 for cell, _ in judged if cell.status == "measured")
-
-
-def _float_can_ship(cell: Cell) -> bool:
-    right = cell.status == "measured" and cell.judgement.outcome not in ("fail", "incomparable")
-    steady = not cell.unstable or _wins_its_worst_round(cell)
-    return right and steady and pace_of(cell) is not None
-
-
-def _pace(cell: Cell) -> float:
-    pace = pace_of(cell)
-    if pace is None:
-        raise ValueError(f"{cell.name} was not timed, so it cannot be ranked")
-    return pace
 
 
 def _technique(
@@ -237,7 +195,9 @@ def _technique(
     )
 
 
-def _float(place: Group, ship: Cell, rejected: tuple[tuple[Cell, str], ...]) -> Recommendation:
+def _float(
+    place: Group, ship: Cell, rejected: tuple[tuple[Cell, str], ...], why: str, candidates: int
+) -> Recommendation:
     own = ship.figures["speedup"]
     if isinstance(own, Figure):
         word = "Gains" if own.value > 1 else "Gains no speed"
@@ -245,15 +205,15 @@ def _float(place: Group, ship: Cell, rejected: tuple[tuple[Cell, str], ...]) -> 
         loses = "Loses: " + loss(ship)
     else:
         gains, loses = "Gains: nothing over fp32, which it is", "Loses: nothing"
-    why = _why_float([cell for cell, _ in rejected])
     return Recommendation(
         group=place,
         kind="float",
         ship=ship,
-        headline=f"Ship float: {ship.name}, because {why}",
+        headline=f"Ship float: {ship.name}",
         gains=gains,
         loses=loses,
-        sure=sure(ship, _rivals(rejected)),
+        sure=sure(ship, candidates),
         break_even="No break-even: float is the start",
         rejected=rejected,
+        because=why,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 PROFILES = {
-    "quick": "quick profile: 3 rounds of 1 s, a first look and no proof",
+    "quick": "quick profile: 3 rounds of 1 s, preliminary, not conclusive",
     "standard": "standard profile: 8 rounds of 2 s",
     "gate": "gate profile: 12 rounds of 1 s, one thread",
     "rigorous": "rigorous profile: 12 rounds of 10 s",

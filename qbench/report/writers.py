@@ -5,19 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from qbench.records import DROPPED
-from qbench.report.brief import brief_table, energy_words
 from qbench.report.cell import Cell
-from qbench.report.explained import explained_tables
 from qbench.report.figures import FIGURES, Absent
-from qbench.report.join import hardware_elsewhere
-from qbench.report.recommend import absent_place, recommend
-from qbench.report.select import select
-from qbench.report.tables import Entry, Table, ranges, verdict_table
-from qbench.store import Run
+from qbench.report.recommend import absent_place
+from qbench.report.tables import Entry, Table, ranges
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,18 +19,17 @@ if TYPE_CHECKING:
 
 MARKS = {"good": "\N{CHECK MARK} ", "bad": "\N{BALLOT X} "}  # never colour alone
 MARKS_MEAN = (
-    f"{MARKS['good']}surely better than every float file of its place, {MARKS['bad']}surely worse than one; "
-    "unmarked: cannot be told"
+    f"{MARKS['good']}significantly better than every float baseline here, {MARKS['bad']}significantly worse "
+    "than one; unmarked: not significant"
 )
-MARKS_OF_TWO = f"{MARKS['good']}better in B than in A, {MARKS['bad']}worse; unmarked: no difference seen"
+MARKS_OF_TWO = f"{MARKS['good']}better in B than in A, {MARKS['bad']}worse; unmarked: not significant"
 SPEED_MEANS = (
-    "speed-up: the median over rounds of fp32's latency over this one's inside a round; latency: the median "
-    "of the rounds. Where rounds differ, one is not the ratio of the others."
+    "speed-up: fp32's latency over this one's inside a round, the median over rounds; it need not equal the "
+    "ratio of the latency columns."
 )
 STYLES = {"good": "green", "bad": "red", "absent": "dim", "neutral": ""}
 LONGEST = 16  # letters of a word that still gets a line to itself
 FEW = 6  # places whose tables a terminal shows one after the other
-STACKED = 90  # columns of the terminal below which the engine stands under its technique
 NARROW = 110  # columns of the terminal below which the wide ones are left out
 ASCII = str.maketrans(
     {
@@ -79,52 +72,6 @@ HEADS = (
 RAW_UNITS = {"ratio": "1", "share": "1", "points": "1", "width": "1"}  # the CSV holds fractions
 
 
-def print_summary(run: Run, console: Console) -> None:
-    """Print what was measured, then the verdict and one recommendation per model and device.
-
-    A run of many places would bury its verdict: then only the main ones have their table, each
-    recommendation is its headline, and the page has the rest.
-    """
-    cells = select(run)
-    groups = grouped(cells)
-    told = main_places(groups)
-    narrow = console.width < STACKED
-    for group in told:
-        print_table(brief_table(group, stacked=narrow), console)
-    if told:
-        _say(SPEED_MEANS, console)
-    for words in (*energy_words(run, cells), *_left_out(run, cells)):
-        _say(words, console)
-    console.print()
-    print_table(verdict_table(cells, stacked=narrow), console)
-    few = len(told) == len(groups)
-    for found in recommend(cells):
-        if found.here and few:
-            _say(found.sentence, console)
-    if not few:
-        _say(
-            f"The report has the figures of all {len(groups)} places, its pictures, and what each "
-            "recommendation gains and loses.",
-            console,
-        )
-    for table in explained_tables(run):
-        print_table(table, console)
-    if run.session.profile == "quick":
-        _say("quick profile: a first look; --profile standard measures longer.", console)
-
-
-def _left_out(run: Run, cells: Sequence[Cell]) -> Iterator[str]:
-    """Yield how many cells and devices have no figure, and where the reasons are."""
-    skipped = [cell for cell in cells if cell.status == "skipped"]
-    dropped = sum(DROPPED in cell.reasons[0].text for cell in skipped)
-    if len(skipped) > dropped:
-        yield f"{len(skipped) - dropped} cells cannot run here: the report says why."
-    if dropped:
-        yield f"{dropped} cells were left out to stay within --budget."
-    if elsewhere := hardware_elsewhere(run):
-        yield f"{len(elsewhere)} kinds of hardware are not here: `qbench list hardware` says why."
-
-
 def main_places(groups: list[list[Cell]]) -> list[list[Cell]]:
     """Return the places whose figures the terminal shows: all of a few, else each model's first one.
 
@@ -151,7 +98,10 @@ def grouped(cells: Sequence[Cell]) -> list[list[Cell]]:
 
 
 def print_table(table: Table, console: Console, marks: str = MARKS_MEAN) -> None:
-    """Print a table; on a narrow terminal without its wide columns, and it says so."""
+    """Print a table; on a narrow terminal without its wide columns, and it says so.
+
+    `marks` explains those of its entries; "" where that is said once below several tables.
+    """
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -159,16 +109,16 @@ def print_table(table: Table, console: Console, marks: str = MARKS_MEAN) -> None
     narrow = console.width < NARROW
     kept = [i for i, column in enumerate(table.columns) if not (narrow and column.wide)]
     if not table.rows:
-        _say(f"{table.title}: {table.empty}", console)
+        say(f"{table.title}: {table.empty}", console)
         return
-    title = Text(_fit(table.title, console), style="bold")
+    title = Text(fit(table.title, console), style="bold")
     grid = RichTable(
         title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False
     )
     for i in kept:
         column = table.columns[i]
         grid.add_column(
-            Text(_fit(column.head, console)),
+            Text(fit(column.head, console)),
             justify="right" if column.right else "left",
             overflow="fold",
             min_width=min(LONGEST, max(len(word) for word in _words(table, i))),
@@ -180,16 +130,16 @@ def print_table(table: Table, console: Console, marks: str = MARKS_MEAN) -> None
         grid.add_row(*(_rich(entry, used, console) for entry in row))
     console.print(grid)
     for number, note in enumerate(used, start=1):
-        _say(f"[{number}] {table.notes[note - 1]}", console)
+        say(f"[{number}] {table.notes[note - 1]}", console)
     somewhere = {n for row in table.rows for entry in row for n in entry.notes}
     for note, words in enumerate(table.notes, start=1):
         if note not in somewhere:  # of the whole table
-            _say(words, console)
-    if any(entry.tone in MARKS for row in rows for entry in row):
-        _say(marks, console)
+            say(words, console)
+    if marks and any(entry.tone in MARKS for row in rows for entry in row):
+        say(marks, console)
     left_out = [column.head for column in table.columns if narrow and column.wide]
     if left_out:
-        _say(f"not shown at this width: {', '.join(left_out)}", console)
+        say(f"not shown at this width: {', '.join(left_out)}", console)
 
 
 def _words(table: Table, i: int) -> list[str]:
@@ -202,21 +152,22 @@ def _rich(entry: Entry, used: list[int], console: Console) -> Text:
     from rich.text import Text
 
     words = MARKS.get(entry.tone, "") + entry.text + "".join(f" [{used.index(n) + 1}]" for n in entry.notes)
-    found = Text(_fit(words, console), style=STYLES[entry.tone])
+    found = Text(fit(words, console), style=STYLES[entry.tone])
     if entry.lines:
         found.append(ranges(entry.lines))
     if entry.sub:
-        found.append("\n" + _fit(entry.sub, console), style="dim")
+        found.append("\n" + fit(entry.sub, console), style="dim")
     return found
 
 
-def _say(words: str, console: Console) -> None:
+def say(words: str, console: Console) -> None:
+    """Print one paragraph."""
     from rich.text import Text
 
-    console.print(Text(_fit(words, console)), soft_wrap=False)
+    console.print(Text(fit(words, console)), soft_wrap=False)
 
 
-def _fit(words: str, console: Console) -> str:
+def fit(words: str, console: Console) -> str:
     """Return words that this terminal can print: no control characters, and ASCII where it knows no more."""
     clean = plain(words)
     if "utf" in (console.encoding or "").lower():

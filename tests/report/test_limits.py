@@ -21,7 +21,7 @@ from qbench.report.limits import (
     read_limits,
     write_limits,
 )
-from qbench.report.recommend import why_not
+from qbench.report.refusal import refusal_of
 from qbench.report.roofline import NOT_PROBED, bound_by
 from qbench.report.select import select
 
@@ -153,9 +153,9 @@ def test_why_a_technique_gains_nothing_stands_beside_that_it_does(tmp_path):
     run = build.run()
     peaks = tuple(peak(name, 10e9, example.FAST.deployment.backend) for name in ("fp32", "int8"))
     write_limits(Limits(run.session.host, "s", 8e9, peaks), Path(run.path).parent / FILE)
-    reason = next(why_not(cell) for cell in select(run) if cell.case == example.FAST)
-    assert reason.startswith("not faster than fp32 on the same engine")
-    assert "bound by overhead" in reason
+    reason = next(refusal_of(cell) for cell in select(run) if cell.case == example.FAST)
+    assert reason.text.startswith("slower than fp32 on the same engine")
+    assert "bound by overhead" in reason.text
 
 
 def test_without_a_probe_of_this_host_there_is_a_reason(tmp_path):

@@ -18,8 +18,9 @@ from qbench.report.pictures import pictures
 from qbench.report.recommend import recommend
 from qbench.report.seeds import ONE_SEED, UNCALIBRATED, seeds_table
 from qbench.report.select import select
+from qbench.report.summary import print_summary
 from qbench.report.tables import matrix_table, ranges, verdict_table
-from qbench.report.writers import FEW, grouped, main_places, print_summary
+from qbench.report.writers import FEW, grouped, main_places
 
 FAR = {"hardware": "emulated-neoverse-n1", "reached": "emulated", "scenario": "counted"}
 

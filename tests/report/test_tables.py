@@ -14,8 +14,9 @@ from qbench.report.details import environment_table
 from qbench.report.figures import FIGURES
 from qbench.report.outside import failed_table, skipped_table, withheld_table
 from qbench.report.select import select
+from qbench.report.summary import print_summary
 from qbench.report.tables import matrix_table, verdict_table
-from qbench.report.writers import cells_csv, escaped, grouped, markdown, print_summary, print_table
+from qbench.report.writers import cells_csv, escaped, grouped, markdown, print_table
 
 
 @pytest.fixture
