@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from qbench.report.cell import Cell, told_here
 from qbench.report.figures import FIGURES, Absent, Figure
+from qbench.report.outputs import OF_OUTPUTS
 from qbench.report.tables import (
     Column,
     Entry,
@@ -22,7 +23,7 @@ from qbench.report.tables import (
 from qbench.store import Run
 
 SHOWN = ("accuracy", "accuracy_difference", "file_size", "speedup", "latency")
-AGAINST_FLOAT = ("accuracy_difference", "speedup", "agreement", "kl_divergence")
+AGAINST_FLOAT = ("accuracy_difference", "speedup", *OF_OUTPUTS)
 WITH_SPREAD = ("speedup",)  # the page has the spread of the others
 
 

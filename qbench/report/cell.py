@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from qbench.cases import SEED, ArtifactSpec, Case, Choice, DataSpec, Scenario
-from qbench.records import Evidence, Verdict, Withheld
-from qbench.report.compare import Judgement
+from qbench.quality.judge import Judgement, worst
+from qbench.records import Evidence, OutputQuality, Verdict, Withheld
 from qbench.report.figures import Figure, Value, typical_latency
+from qbench.report.outputs import FIGURE_OF, WORST
 from qbench.units import Unit
 
 Status = Literal["measured", "skipped", "failed", "collapsed"]
 # which figure stands in the place of another, because here that one is never measured
 WITHOUT_LABELS = {"accuracy": "agreement", "accuracy_difference": "kl_divergence", "flips": "sqnr"}
+# the same by the figure that the verdict rests on; what is not named here is accompanied by the noise
+BESIDE = {"agreement": ("kl_divergence", "sqnr"), "sqnr": ("sqnr_worst_channel", "cosine")}
 SATURATED = {"latency": "throughput"}
 EMULATED = {
     "latency": "instructions",
@@ -112,6 +115,7 @@ class Cell:
     group: Group | None  # None: no case is known
     baseline: Cell | None  # fp32: same model, engine, device, threads, scenario, examples
     best_float: str | None  # name of the fastest float cell of any engine; None: there is none
+    outputs: tuple[OutputQuality, ...] = ()  # every output beside fp32's, and every part of unlike range
 
     @property
     def model(self) -> str:
@@ -191,6 +195,18 @@ def told_here(name: str, cells: Sequence[Cell]) -> str:
         name = EMULATED.get(name, name)
     elif places and all(place.scenario.name == "saturated" for place in places):
         name = SATURATED.get(name, name)
-    labelled = any(isinstance(cell.figures["accuracy"], Figure) for cell in cells)
+    if name not in WITHOUT_LABELS or any(isinstance(cell.figures["accuracy"], Figure) for cell in cells):
+        return name
+    if rests := _rests_on(cells):
+        beside = BESIDE.get(rests, ("sqnr", "sqnr_worst_channel"))
+        known = [one for one in beside if any(isinstance(cell.figures[one], Figure) for cell in cells)]
+        beside = known[0] if known else beside[0], beside[1]
+        return {"accuracy": rests, "accuracy_difference": beside[0], "flips": beside[1]}[name]
     agreeing = any(isinstance(cell.figures["agreement"], Figure) for cell in cells)
-    return WITHOUT_LABELS.get(name, name) if agreeing and not labelled else name
+    return WITHOUT_LABELS[name] if agreeing else name
+
+
+def _rests_on(cells: Sequence[Cell]) -> str | None:
+    """Return the figure that all verdicts rest on: `worst_output` where on several, None where on none."""
+    deciding = {FIGURE_OF[least.decides] for cell in cells if (least := worst(cell.outputs))}
+    return WORST if len(deciding) > 1 else next(iter(deciding), None)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
 
 from qbench.metrics import ACCURACY_LIMIT
+from qbench.quality.judge import SEVERITY, Judgement, judge
 from qbench.records import Measured, Measurement
 from qbench.report.figures import Absent, Figure, Spread, Value, figure
 from qbench.report.join import Joined, evidence, sought, why_missing
+from qbench.report.outputs import output_figures, outputs_of
 from qbench.report.ratio import against_fp32, break_even
 from qbench.stats import Interval, Paired, Ratios, agreement, paired, share_interval, verdict
 from qbench.units import text
 
 LIMIT = ACCURACY_LIMIT
+UNJUDGED = Judgement("unjudged", "nothing tells how its answers differ from fp32")
 COMPARED = (
     "accuracy_difference",
     "detectable",
@@ -29,17 +30,6 @@ COMPARED = (
     "ratio_spread",
     "break_even",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """Whether accuracy holds, and on what grounds.
-
-    `unjudged`: the task gives nothing to judge by. `incomparable`: a score is missing or saw other examples.
-    """
-
-    outcome: Literal["pass", "fail", "inconclusive", "unjudged", "incomparable"]
-    text: str
 
 
 def without_baseline(reason: str) -> dict[str, Value]:
@@ -100,7 +90,8 @@ def answers(entry: Joined, base: Joined, what: str = "fp32") -> tuple[dict[str, 
     unlike = _same_data(entry, base)
     if unlike:
         return dict.fromkeys(figures, Absent(unlike)), Judgement("incomparable", unlike)
-    judgement = Judgement("unjudged", "nothing tells how its answers differ from fp32")
+    beside_float = what == "fp32" and outputs_of(entry)
+    judgement = judge(outputs_of(entry)) if beside_float else UNJUDGED
     same = _both(entry, base, "prediction", what)
     if isinstance(same, Absent):
         figures["agreement"] = same
@@ -110,7 +101,10 @@ def answers(entry: Joined, base: Joined, what: str = "fp32") -> tuple[dict[str, 
         share = agreement(first.samples, second.samples)
         interval = share_interval(round(share * n), n)
         figures["agreement"] = figure(share, "share", n, "examples", (base_line, own_line), interval)
-        judgement = _judged_without_labels(share, interval, second.samples)
+        if not beside_float:  # a record of an older format, or two techniques beside each other
+            judgement = _judged_without_labels(share, interval, second.samples)
+    if beside_float and not isinstance(told := output_figures(entry)["agreement"], Absent):
+        figures["agreement"] = told
     pair = _both(entry, base, "correct", what)
     if isinstance(pair, Absent):
         for name in ("accuracy_difference", "detectable", "p_value", "flips"):
@@ -119,7 +113,14 @@ def answers(entry: Joined, base: Joined, what: str = "fp32") -> tuple[dict[str, 
     (first, own_line), (second, base_line) = pair
     test = paired(second.samples, first.samples)
     figures |= _paired_figures(test, (base_line, own_line))
-    return figures, _judged(test)
+    return figures, _with_other_outputs(_judged(test), entry if beside_float else None)
+
+
+def _with_other_outputs(by_label: Judgement, entry: Joined | None) -> Judgement:
+    """Return the worse of the judgement by labels, which tell of the first output, and that of the others."""
+    outputs = outputs_of(entry) if entry else ()
+    others = judge([one for one in outputs if one.output != outputs[0].output])
+    return max(by_label, others, key=lambda found: SEVERITY[found.outcome])
 
 
 def _both(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from qbench.cases import Float
 from qbench.report.figures import Absent, Figure, Value, figure, typical_latency
 from qbench.report.join import ONE_NETWORK, Joined, Line, sought, why_missing
+from qbench.report.outputs import OF_OUTPUTS, output_figures
 from qbench.report.speed import cost_figures, not_timed, speed_figures
 from qbench.report.upkeep import estimated, upkeep
 from qbench.stats import Interval, mean_interval, median, share_interval
@@ -36,6 +37,7 @@ COUNTED = frozenset({"file_size", "compressed_size", "low_bit_kernels", "other_k
 NOTHING_QUANTIZED = "this is fp32 itself, in which nothing is quantized"
 NOT_OF_FP32 = frozenset({"sqnr", "low_bit_kernels", "other_kernels", "quantize_time"})
 OVER_ALL_EXAMPLES = frozenset({"sqnr", "reference_error", "simulated_error", "native_difference"})
+FP32_OUTPUTS = "this is fp32 itself, with whose outputs the others are compared"
 NATIVE = "this ran on the device itself: nothing is emulated that could be compared with it"
 SILENT = {  # why a step that was measured says nothing of these
     "simulated_error": "no simulated form of the same numbers was compared with it",
@@ -50,6 +52,7 @@ def own_figures(entry: Joined) -> dict[str, Value]:
     figures: dict[str, Value] = {"accuracy": _bits(entry, "correct"), "kl_divergence": _divergence(entry)}
     for metric, unit, step in PLAIN:
         figures[metric] = _plain(entry, metric, unit, step)
+    figures |= output_figures(entry) or _without_outputs(entry)
     figures["covered_ratio"] = _share(entry, "covered_weights", "covered_float", "ratio")
     figures["coverage"] = _share(entry, "covered_float", "model_float", "share")
     figures["coverage_macs"] = _share(entry, "covered_macs", "model_macs", "share")
@@ -60,6 +63,16 @@ def own_figures(entry: Joined) -> dict[str, Value]:
     costs = cost_figures(entry)
     costs["energy_estimate"] = estimated(entry, figures)
     return figures | costs | upkeep(entry, costs["energy"])
+
+
+def _without_outputs(entry: Joined) -> dict[str, Value]:
+    """Return why there are no figures of outputs, except those that older records have of the first one."""
+    absent = Absent(
+        why_missing(entry) if entry.score is None else "its outputs were not compared with fp32's"
+    )
+    if entry.score is not None and entry.case is not None and entry.case.role == "fp32":
+        absent = Absent(FP32_OUTPUTS)
+    return dict.fromkeys((name for name in OF_OUTPUTS if name not in ("sqnr", "kl_divergence")), absent)
 
 
 def _line(entry: Joined, step: str) -> Line | None:

@@ -24,6 +24,7 @@ from qbench.report.details import (
 )
 from qbench.report.explained import explained_tables
 from qbench.report.figures import Figure
+from qbench.report.outputs_table import outputs_table
 from qbench.report.outside import outside_tables
 from qbench.report.pictures import Site, pictures
 from qbench.report.recommend import recommend
@@ -87,7 +88,10 @@ def html(run: Run, cells: Sequence[Cell], href: str, sites: Sequence[Site]) -> s
         beside=beside_table(run),
         explained=explained_tables(run),
         matrices=[(matrix_table(group), speed_bars(group)) for group in groups],
-        details=[(cell, detail_table(cell), rounds_table(cell), evidence_table(cell)) for cell in cells],
+        details=[
+            (cell, outputs_table(cell.outputs), detail_table(cell), rounds_table(cell), evidence_table(cell))
+            for cell in cells
+        ],
         outside=outside_tables(run, cells),
         machine=[environment_table(run.session), anchor_table(run)],
         meanings=meanings_table(),
@@ -135,6 +139,7 @@ def report_markdown(run: Run, cells: Sequence[Cell], sites: Sequence[Site]) -> s
     parts += tables(meanings_table())
     parts += ["## Cells", ""]
     for cell in cells:
+        parts += tables(outputs_table(cell.outputs)) if cell.outputs else []
         parts += tables(detail_table(cell), rounds_table(cell), evidence_table(cell))
     return "\n".join(parts)
 

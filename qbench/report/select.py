@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from qbench.cases import BUILD, Case
+from qbench.quality.judge import Judgement
 from qbench.reasons import reason_of
 from qbench.records import Failed, Measured, Skipped, find
 from qbench.report.cell import Cell, Group, Reason, Round, Status, pace_of
-from qbench.report.compare import Judgement, compared_figures, own_ratio, without_baseline
+from qbench.report.compare import compared_figures, own_ratio, without_baseline
 from qbench.report.derive import own_figures
 from qbench.report.figures import FIGURES, Absent, Figure, Value
 from qbench.report.join import Joined, join, why_missing
 from qbench.report.limits import limits_beside
+from qbench.report.outputs import outputs_of
 from qbench.report.ratio import over_float
 from qbench.report.roofline import roofline
 from qbench.report.seeds import over_seeds
@@ -173,6 +175,7 @@ def _cell(
         group=_group(grouped) if grouped else None,
         baseline=None,
         best_float=None,
+        outputs=outputs_of(entry),
     )
 
 
