@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from qbench.cases import Float
+from qbench.records import Measured
 from qbench.report.figures import Absent, Figure, Value, figure, typical_latency
 from qbench.report.join import ONE_NETWORK, Joined, Line, sought, why_missing
 from qbench.report.outputs import OF_OUTPUTS, output_figures
@@ -67,10 +68,9 @@ def own_figures(entry: Joined) -> dict[str, Value]:
 
 def _without_outputs(entry: Joined) -> dict[str, Value]:
     """Return why there are no figures of outputs, except those that older records have of the first one."""
-    absent = Absent(
-        why_missing(entry) if entry.score is None else "its outputs were not compared with fp32's"
-    )
-    if entry.score is not None and entry.case is not None and entry.case.role == "fp32":
+    scored = entry.score is not None and isinstance(entry.score.record.outcome, Measured)
+    absent = Absent("its outputs were not compared with fp32's" if scored else why_missing(entry))
+    if scored and entry.case is not None and entry.case.role == "fp32":
         absent = Absent(FP32_OUTPUTS)
     return dict.fromkeys((name for name in OF_OUTPUTS if name not in ("sqnr", "kl_divergence")), absent)
 

@@ -1,4 +1,4 @@
-"""The outputs of a cell in the report: the worst decides, is shown under its own name, and says what it is."""
+"""The outputs of a cell in the report: the worst decides, and is shown under its own name."""
 
 import pytest
 from example_run import FAST, FP32, SLOW, Builder, correct
