@@ -160,8 +160,7 @@ def _weights_beside(path: Path, model: Any) -> None:
         if not beside.is_file():
             raise BadFile(
                 f"{path} keeps weights in {place}, and there is no such file beside it",
-                fix=f"copy {place} into {path.parent}, or save the model with its weights inside: "
-                "onnx.save(onnx.load(PATH), 'model.onnx')",
+                fix=f"copy {place} into the folder of {path.name}",
             )
         if (size := beside.stat().st_size) < end:
             raise BadFile(

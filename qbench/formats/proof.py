@@ -18,7 +18,7 @@ from qbench.formats.fake import fake_weights
 from qbench.quant.exported_graph import exported_weights
 from qbench.quant.ir_graph import ir_weights
 from qbench.quant.package import package_weights
-from qbench.quant.qdq_graph import Weight, onnx_weights
+from qbench.quant.qdq_graph import Sizes, Weight, onnx_weights
 from qbench.records import Evidence, Measurement, Withheld
 
 # Covered bytes over float bytes: the code's own share plus room for scales and zero points.
@@ -117,6 +117,10 @@ def weights_of(artifact: Artifact) -> list[Weight]:
     Raises:
         BadFile: the file cannot be read.
     """
+    if artifact.format in SIZED:
+        return SIZED[artifact.format](
+            artifact.path, {spec.name: spec.one for spec in artifact.inputs if spec.one}
+        )
     return READERS[artifact.format](artifact.path)
 
 
@@ -158,4 +162,8 @@ READERS: dict[str, Callable[[Path | None], list[Weight]]] = {
     "openvino": ir_weights,
     "pt2": package_weights,
     "fake": fake_weights,
+}
+SIZED: dict[str, Callable[[Path | None, Sizes], list[Weight]]] = {  # they count work at the samples' sizes
+    "onnx": onnx_weights,
+    "openvino": ir_weights,
 }

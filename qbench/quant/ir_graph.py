@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qbench.errors import BadFile
-from qbench.quant.qdq_graph import Weight, summed
+from qbench.quant.qdq_graph import Sizes, Weight, summed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -123,9 +123,10 @@ def _written_out(node: Any, opset: Any) -> Any:
     return opset.add(opset.multiply(step, opset.subtract(out_high, out_low)), out_low)
 
 
-def ir_weights(path: Path | None) -> list[Weight]:
+def ir_weights(path: Path | None, sizes: Sizes | None = None) -> list[Weight]:
     """Return the weights of every multiply-accumulate operator in an IR, and all other matrices in it.
 
+    Work is counted for inputs of these `sizes`, as in `onnx_weights`.
     Bodies of loops and branches are opened. A matrix that no known operator multiplies with is listed too: a
     network cannot hide its weights behind an operator that this table lacks.
 
@@ -138,7 +139,7 @@ def ir_weights(path: Path | None) -> list[Weight]:
         told = str(error).strip().splitlines()[-1]
         problem = f"{path} is no OpenVINO IR: {told}"
         raise BadFile(problem, fix="delete its folder and run again: it is converted anew") from error
-    _set_batch_to_one(model)
+    _set_batch_to_one(model, sizes or {})
     operators = list(_operators(model))
     known = _known(operators)
     found = []
@@ -163,17 +164,30 @@ def rows_of(model: Any) -> list[int]:
     return found
 
 
+def _with(shape: Any, told: tuple[int, ...] | None) -> list[int]:
+    """Return a shape with its free dimensions as told; untold, the first is one and others stay free, -1."""
+    free = [place for place, size in enumerate(shape) if not size.is_static]
+    sizes = [size.get_length() if size.is_static else -1 for size in shape]
+    for place in free if told else free[:1]:
+        sizes[place] = told[place] if told else 1
+    return sizes
+
+
 def _turned(operator: Any, position: int) -> bool:
     return bool(operator.get_attributes()["transpose_a" if position == 0 else "transpose_b"])
 
 
-def _set_batch_to_one(model: Any) -> None:
-    """Give every free input dimension the size one; where the network refuses, its work stays uncounted."""
+def _set_batch_to_one(model: Any, sizes: Sizes) -> None:
+    """Give every input the size of a call with one example; where it refuses, its work stays uncounted.
+
+    Of an input that is not among the sizes the first free dimension is one, and a further one stays free.
+    """
     shapes = {}
     for port in model.inputs:
-        sizes = port.get_partial_shape()
-        if sizes.rank.is_static:
-            shapes[port] = [size.get_length() if size.is_static else 1 for size in sizes]
+        shape = port.get_partial_shape()
+        if shape.rank.is_static:
+            told = next((sizes[name] for name in port.get_names() if name in sizes), None)
+            shapes[port] = _with(shape, told)
     try:
         model.reshape(shapes)
     except RuntimeError:

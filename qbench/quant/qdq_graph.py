@@ -10,7 +10,7 @@ the file holds it once (formats.proof adds up bytes by name).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -42,6 +42,8 @@ ONNX_MACS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
 LOOKED_UP = ("Gather", "GatherND", "GatherElements", "Add", "Sub")  # tables and offsets: no multiplication
 RECURRENT = ("LSTM", "GRU", "RNN")  # how often they multiply depends on the length of a sequence
 
+Sizes = Mapping[str, tuple[int, ...]]  # by input, the shape of a call with one example
+
 
 @dataclass(frozen=True, slots=True)
 class Weight:
@@ -68,8 +70,12 @@ class Weight:
         return -(-self.elements * self.bits // 8)
 
 
-def onnx_weights(path: Path | None) -> list[Weight]:
+def onnx_weights(path: Path | None, sizes: Sizes | None = None) -> list[Weight]:
     """Return the weights of every multiply-accumulate operator in an ONNX file, and all other matrices in it.
+
+    Work is counted for inputs of these `sizes`, each the shape of a call with one example. Of an input that
+    is not among them the first free dimension is one, and a further one is not known: what depends on it is
+    not counted.
 
     Functions of the file's own are opened. A matrix that no known operator multiplies with is listed too: a
     network cannot hide its weights behind an operator that this table lacks.
@@ -84,12 +90,12 @@ def onnx_weights(path: Path | None) -> list[Weight]:
     except Exception as error:  # onnx raises protobuf's own DecodeError and several of its own
         problem = f"{path} is no ONNX model: {error}"
         raise BadFile(problem, fix="export it again with torch.onnx.export") from error
-    return weights_in(opened(model))
+    return weights_in(opened(model), sizes)
 
 
-def weights_in(model: Any) -> list[Weight]:
+def weights_in(model: Any, sizes: Sizes | None = None) -> list[Weight]:
     """Return the same of a loaded model without functions."""
-    graph = OnnxGraph(model)
+    graph = OnnxGraph(model, sizes)
     products = [node for node in graph.nodes if node.op_type in ONNX_MACS]
     return [*(weight for node in products for weight in _weights_of(node, graph)), *_others(products, graph)]
 
@@ -138,9 +144,9 @@ def _holds_weights(data_type: int) -> bool:
 class OnnxGraph:
     """An ONNX model's nodes, the bodies of loops and branches included, and what is known before it runs."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, sizes: Sizes | None = None) -> None:
         """Index the model; nothing is copied."""
-        self._model = model
+        self._model, self._sizes = model, sizes or {}
         self._shapes: dict[str, list[int]] | None = None
         graphs = list(_graphs(model.graph))
         self.nodes = [node for graph in graphs for node in graph.node]
@@ -159,7 +165,7 @@ class OnnxGraph:
     def shapes(self) -> dict[str, list[int]]:
         """Return every value's shape for a batch of one; stored tensors only where inference gives up."""
         if self._shapes is None:
-            self._shapes = _shapes_for_one(self._model)
+            self._shapes = _shapes_for_one(self._model, self._sizes)
             self._shapes |= {name: list(tensor.dims) for name, tensor in self.stored.items()}
         return self._shapes
 
@@ -248,16 +254,19 @@ def _tensor_bytes(tensor: Any) -> int:
     return -(-prod(tensor.dims) * _bits(tensor.data_type) // 8)
 
 
-def _shapes_for_one(model: Any) -> dict[str, list[int]]:
+def _shapes_for_one(model: Any, sizes: Sizes) -> dict[str, list[int]]:
     """Infer every value's shape for a batch of one; empty where inference gives up."""
     import onnx
 
     one = copied(model)
     one.ir_version = max(one.ir_version, 4)  # before 4, what is stored had to be an input as well
     for value in one.graph.input:
-        for dim in value.type.tensor_type.shape.dim:
-            if dim.dim_value <= 0:  # free: unset, named, or the 0 and -1 that some exporters write
-                dim.dim_value = 1
+        dims = value.type.tensor_type.shape.dim
+        # free: unset, named, or the 0 and -1 that some exporters write
+        free = [place for place, dim in enumerate(dims) if dim.dim_value <= 0]
+        known = sizes.get(value.name)
+        for place in free if known else free[:1]:
+            dims[place].dim_value = known[place] if known else 1
     for value in one.graph.output:
         value.type.tensor_type.ClearField("shape")
     del one.graph.value_info[:]

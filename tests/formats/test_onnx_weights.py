@@ -188,6 +188,17 @@ def test_a_free_batch_is_one_however_it_is_written(tmp_path, free):
     assert only(found)[-1] == 160
 
 
+def test_work_of_a_second_free_axis_is_counted_at_the_samples_size_or_not_at_all(tmp_path):
+    path = tmp_path / "model.onnx"
+    (untold,) = weights(
+        tmp_path, [node("MatMul", ["x", "w"], ["y"])], {"x": ["n", "time", 16]}, {"y": None}, w=ones(16, 10)
+    )
+    assert untold.macs is None
+    assert untold.moved is None
+    (told,) = onnx_weights(path, {"x": (1, 7, 16)})
+    assert (told.macs, told.moved) == (7 * 160, 7 * 16 + 7 * 10)
+
+
 @pytest.mark.parametrize("content", [b"", b"no model", None])
 def test_what_is_no_onnx_file_is_named(tmp_path, content):
     path = tmp_path / "model.onnx"
