@@ -15,6 +15,7 @@ from qbench.errors import BadFile, DoesNotFit
 from qbench.formats.artifact import TensorSpec
 from qbench.formats.edges import onnx_signature
 
+Specs = tuple[TensorSpec, ...]
 AGAIN = "export it again with torch.onnx.export(..., 'model.onnx')"
 GRAPH = 7  # the field of a ModelProto that holds the network (onnx.proto, message ModelProto)
 POINTER = b"version https://git-lfs"
@@ -31,7 +32,9 @@ def checked(path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
         stat = path.stat()
     except OSError as error:
         raise BadFile(f"{path}: {error.strerror}", fix="name an ONNX file, for example model.onnx") from error
-    return _checked(path, stat.st_mtime_ns, stat.st_size)
+    inputs, outputs, beside = _checked(path, stat.st_mtime_ns, stat.st_size)
+    _weights_beside(path, beside)  # they may have gone since the file was read
+    return inputs, outputs
 
 
 def digest(path: Path) -> str:
@@ -54,9 +57,7 @@ def digest(path: Path) -> str:
 
 
 @lru_cache(maxsize=8)
-def _checked(
-    path: Path, _changed_ns: int, size: int
-) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+def _checked(path: Path, _changed_ns: int, size: int) -> tuple[Specs, Specs, tuple[tuple[str, int], ...]]:
     import onnx
 
     _looked_at(path, size)
@@ -64,7 +65,8 @@ def _checked(
         model = onnx.load(path, load_external_data=False)
     except Exception as error:  # protobuf's DecodeError
         raise BadFile(f"{path} is no ONNX model: {error}", fix=AGAIN) from error
-    _weights_beside(path, model)
+    beside = tuple(_places(model))
+    _weights_beside(path, beside)
     try:
         onnx.checker.check_model(str(path))
         inputs, outputs = onnx_signature(path)
@@ -76,7 +78,7 @@ def _checked(
         raise DoesNotFit(
             f"{path} has no input: it always answers the same", fix="export it with the example as an input"
         )
-    return inputs, outputs
+    return inputs, outputs, beside
 
 
 def _looked_at(path: Path, size: int) -> None:
@@ -149,13 +151,13 @@ def _number(file: Any) -> int | None:
     return None
 
 
-def _weights_beside(path: Path, model: Any) -> None:
-    """Refuse a file whose weights lie in files that are not there, or end too early.
+def _weights_beside(path: Path, places: tuple[tuple[str, int], ...]) -> None:
+    """Refuse a file whose weights lie in files that are not there, or end before these places.
 
     Raises:
         BadFile: so it is.
     """
-    for place, end in _places(model):
+    for place, end in places:
         beside = path.parent / place
         if not beside.is_file():
             raise BadFile(
