@@ -159,3 +159,11 @@ class Backend(abc.ABC):
             NotAvailable: the engine took another device than was asked for.
             Exception: whatever the engine says of a model that it refuses.
         """
+
+    def loading(self, artifact: Artifact, placement: Placement, path: str) -> list[str]:  # noqa: ARG002
+        """Return lines of Python that load this file as `load` does and ask it once; none where unknown.
+
+        The first one imports the engine; the last one calls it with `inputs`, a dict by name, and leaves a
+        sequence in `outputs`.
+        """
+        return []

@@ -91,6 +91,19 @@ class OnnxRuntime(Backend):
         """Create a session with all graph optimizations; see Backend.load."""
         return OnnxRuntimeSession(self.engine(), artifact, placement)
 
+    def loading(self, artifact: Artifact, placement: Placement, path: str) -> list[str]:  # noqa: ARG002
+        """Return what OnnxRuntimeSession does; see Backend.loading."""
+        return [
+            "import onnxruntime",
+            "options = onnxruntime.SessionOptions()",
+            f"options.intra_op_num_threads = {placement.threads_each}",
+            "options.inter_op_num_threads = 1",
+            "session = onnxruntime.InferenceSession(",
+            f"    {json.dumps(path)},",
+            f'    options, providers=["{PROVIDERS[placement.device]}"])',
+            "outputs = session.run(None, inputs)",
+        ]
+
 
 class OnnxRuntimeSession(Session):
     """An InferenceSession."""

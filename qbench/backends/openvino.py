@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 import time
@@ -84,25 +85,51 @@ class OpenVino(Backend):
         """Compile in the artifact's own arithmetic, or in the precision asked for; see Backend.load."""
         return OpenVinoSession(self.engine(), artifact, placement)
 
+    def loading(self, artifact: Artifact, placement: Placement, path: str) -> list[str]:
+        """Return what OpenVinoSession does; see Backend.loading."""
+        settings = settings_for(computed(artifact.state, placement), placement)
+        return [
+            "import openvino",
+            "model = openvino.Core().compile_model(",
+            f"    {json.dumps(path)},",
+            f'    "{DEVICES[placement.device]}", {{',
+            *_two_a_line([f'"{name}": "{value}",' for name, value in settings.items()]),
+            "    })",
+            "outputs = model(inputs)",
+        ]
+
+
+def _two_a_line(entries: list[str]) -> list[str]:
+    return ["        " + " ".join(entries[k : k + 2]) for k in range(0, len(entries), 2)]
+
+
+def computed(state: State, placement: Placement) -> State:
+    """Return the state that the engine computes in: an option may ask for another than the file's."""
+    precision = dict(placement.options).get("precision")
+    return Float(precision) if precision else state  # type: ignore[arg-type]
+
+
+def settings_for(state: State, placement: Placement) -> dict[str, str]:
+    """Return the properties that a model in this state is compiled with."""
+    dtype = state.dtype if isinstance(state, Float) else "fp32"
+    # Left to itself, the engine rounds activations beside compressed weights to 8 bits, in these groups.
+    rounds = isinstance(state, Quantized) and state.scheme.dynamic
+    return {
+        "PERFORMANCE_HINT": "LATENCY" if placement.streams == 1 else "THROUGHPUT",
+        "NUM_STREAMS": str(placement.streams),
+        "INFERENCE_NUM_THREADS": str(placement.threads),
+        "INFERENCE_PRECISION_HINT": HINTS[dtype],
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": str(ROUNDED_TOGETHER if rounds else 0),
+    }
+
 
 class OpenVinoSession(Session):
     """A compiled model with an infer request for every caller."""
 
     def __init__(self, ov: Any, artifact: Artifact, placement: Placement) -> None:
         """Read and compile the file."""
-        precision = dict(placement.options).get("precision")
-        # of a float file computed in fewer bits: what the kernels are held to
-        self._state = Float(precision) if precision else artifact.state  # type: ignore[arg-type]
-        dtype = self._state.dtype if isinstance(self._state, Float) else "fp32"
-        # Left to itself, the engine rounds activations beside compressed weights to 8 bits, in these groups.
-        rounds = isinstance(self._state, Quantized) and self._state.scheme.dynamic
-        settings = {
-            "PERFORMANCE_HINT": "LATENCY" if placement.streams == 1 else "THROUGHPUT",
-            "NUM_STREAMS": str(placement.streams),
-            "INFERENCE_NUM_THREADS": str(placement.threads),
-            "INFERENCE_PRECISION_HINT": HINTS[dtype],
-            "DYNAMIC_QUANTIZATION_GROUP_SIZE": str(ROUNDED_TOGETHER if rounds else 0),
-        }
+        self._state = computed(artifact.state, placement)  # what the kernels are held to
+        settings = settings_for(self._state, placement)
         core = ov.Core()
         model, device = core.read_model(str(artifact.path)), DEVICES[placement.device]
         self._compiled = core.compile_model(model, device, settings)

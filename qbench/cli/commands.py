@@ -37,8 +37,8 @@ from qbench.cli.planning import (
     limits_of,
     plan_of,
     selection_of,
+    show_run,
     use_meter,
-    write_page,
 )
 
 
@@ -150,11 +150,9 @@ def report(
 ) -> None:
     """Write the page again from results on disk: the newest run of each suite, or the session named."""
     from qbench.report.sessions import newest_runs
-    from qbench.report.summary import print_summary
 
     for found in newest_runs(results or [str(_own(Path("results")))]):
-        print_summary(found, console())
-        write_page(found, reports)
+        show_run(found, reports)
 
 
 def _own(results: Path) -> Path:

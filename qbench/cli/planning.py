@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from qbench.cli.options import MEASURED, SOMETHING_FAILED, console, say
+from qbench.cli.options import MEASURED, SOMETHING_FAILED, console
 
 if TYPE_CHECKING:
     from qbench.run.plan import Plan, Selection
@@ -98,7 +98,6 @@ def plan_of(suite: str | Suite, hw: str, profile: str, selection: Selection, rou
 def execute_plan(plan: Plan, out: Path, reports: Path, limits: Limits, *, resume: bool) -> None:
     """Run the plan, print its summary, write its page; exits with 1 where something failed unexpectedly."""
     from qbench.progress import progress
-    from qbench.report.summary import print_summary
     from qbench.run.session import execute
 
     told = console()
@@ -107,8 +106,7 @@ def execute_plan(plan: Plan, out: Path, reports: Path, limits: Limits, *, resume
     with progress(plan, told) as watcher:
         command = shlex.join(["qbench", *sys.argv[1:]])
         finished = execute(plan, out, watcher, limits, command=command, resume=resume)
-    print_summary(finished.run, told)
-    write_page(finished.run, reports)
+    show_run(finished.run, reports)
     bad = finished.tally.failed or finished.tally.collapsed
     raise typer.Exit(SOMETHING_FAILED if bad else MEASURED)
 
@@ -149,10 +147,16 @@ def can_write(reports: Path) -> None:
         ) from error
 
 
-def write_page(found: Run, reports: Path) -> None:
-    """Write the page of a run and say where it is."""
+def show_run(found: Run, reports: Path) -> None:
+    """Hand over what a run recommends, print its summary, write its page, and say where all of it is."""
+    from qbench.cli.delivery import deliver
     from qbench.report.page import write_report
+    from qbench.report.select import select
+    from qbench.report.summary import print_summary
 
     suite = found.session.suite + ("-narrowed" if found.session.narrowed else "")
-    written = write_report(found, reports / suite)
-    say(f"results  {found.path}\nreport   {written['index.html']}")
+    deliveries = deliver(found, select(found), reports / suite)
+    print_summary(found, console(), deliveries)
+    written = write_report(found, reports / suite, deliveries)
+    console().print(f"results  {found.path}", highlight=False, soft_wrap=True)
+    console().print(f"report   {written['index.html']}", highlight=False, soft_wrap=True)

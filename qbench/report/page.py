@@ -13,6 +13,7 @@ from qbench.errors import CannotWrite
 from qbench.report.beside import beside_table
 from qbench.report.cell import Cell
 from qbench.report.compare import LIMIT
+from qbench.report.delivered import NOTHING, Delivered, Deliveries
 from qbench.report.details import (
     anchor_table,
     detail_table,
@@ -27,7 +28,7 @@ from qbench.report.figures import Figure
 from qbench.report.outputs_table import outputs_table
 from qbench.report.outside import outside_tables
 from qbench.report.pictures import Site, pictures
-from qbench.report.recommend import recommend
+from qbench.report.recommend import Recommendation, recommend
 from qbench.report.seeds import seeds_table
 from qbench.report.select import select
 from qbench.report.steadiness import UNSTEADY_CPU, UNSTEADY_OTHER
@@ -42,8 +43,10 @@ MANY = 4  # places: beyond, advice and matrices are folded, so that the verdict 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write_report(run: Run, folder: Path) -> dict[str, Path]:
+def write_report(run: Run, folder: Path, deliveries: Deliveries = NOTHING) -> dict[str, Path]:
     """Write `index.html`, `report.md`, `cells.csv` and `plots/*.svg`; return their paths by these names.
+
+    `deliveries` has the recommended files that were copied, with the code that loads each.
 
     Raises:
         CannotWrite: the folder or a file in it cannot be written. No file is ever half written.
@@ -52,15 +55,17 @@ def write_report(run: Run, folder: Path) -> dict[str, Path]:
     href = _relative(run.path, folder)
     sites = pictures(cells)
     contents = {
-        "index.html": html(run, cells, href, sites),
-        "report.md": report_markdown(run, cells, sites),
+        "index.html": html(run, cells, href, sites, deliveries),
+        "report.md": report_markdown(run, cells, sites, deliveries),
         "cells.csv": cells_csv(cells, source_name(run.path)),
     }
     contents |= {f"plots/{picture.slug}.svg": picture.file for site in sites for picture in site.pictures}
     return {name: _write(folder / name, content) for name, content in contents.items()}
 
 
-def html(run: Run, cells: Sequence[Cell], href: str, sites: Sequence[Site]) -> str:
+def html(
+    run: Run, cells: Sequence[Cell], href: str, sites: Sequence[Site], deliveries: Deliveries = NOTHING
+) -> str:
     """Return the page with these pictures; `href` leads from it to the results file."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -80,7 +85,7 @@ def html(run: Run, cells: Sequence[Cell], href: str, sites: Sequence[Site]) -> s
         session=run.session,
         profile_words=_profile(run, cells),
         verdict=verdict_table(cells),
-        recommendations=[(found, rejected_table(found)) for found in advice],
+        recommendations=[(found, rejected_table(found), _given(found, deliveries)) for found in advice],
         many=len(advice) > MANY,
         sites=sites,
         hues=HUES,
@@ -103,7 +108,9 @@ def html(run: Run, cells: Sequence[Cell], href: str, sites: Sequence[Site]) -> s
     )
 
 
-def report_markdown(run: Run, cells: Sequence[Cell], sites: Sequence[Site]) -> str:
+def report_markdown(
+    run: Run, cells: Sequence[Cell], sites: Sequence[Site], deliveries: Deliveries = NOTHING
+) -> str:
     """Return the same report as Markdown."""
     where = source_name(run.path)
 
@@ -123,7 +130,7 @@ def report_markdown(run: Run, cells: Sequence[Cell], sites: Sequence[Site]) -> s
     for found in recommend(cells):
         parts += [f"**{escaped(found.place)}: {escaped(found.verdict)}.**", ""]
         parts += [f"- {escaped(words)}" for words in (found.gains, found.loses, found.sure, found.break_even)]
-        parts += ["", *tables(rejected_table(found))]
+        parts += ["", *_markdown_given(_given(found, deliveries)), *tables(rejected_table(found))]
     parts += ["## Pictures", ""] if sites else []
     for picture in (picture for site in sites for picture in site.pictures):
         parts += [f"![{escaped(picture.told)}](plots/{picture.slug}.svg)", ""]
@@ -142,6 +149,20 @@ def report_markdown(run: Run, cells: Sequence[Cell], sites: Sequence[Site]) -> s
         parts += tables(outputs_table(cell.outputs)) if cell.outputs else []
         parts += tables(detail_table(cell), rounds_table(cell), evidence_table(cell))
     return "\n".join(parts)
+
+
+def _given(found: Recommendation, deliveries: Deliveries) -> Delivered | None:
+    case = found.ship.case if found.ship is not None else None
+    return deliveries.get(case) if case is not None else None
+
+
+def _markdown_given(given: Delivered | None) -> list[str]:
+    if given is None:
+        return []
+    if given.absent:
+        return [f"File: {escaped(given.absent)}", ""]
+    code = [given.code] if given.code else []
+    return [f"File: {escaped(given.path)}", "", *(["```python", *code, "```", ""] if code else [])]
 
 
 def _profile(run: Run, cells: Sequence[Cell]) -> str:

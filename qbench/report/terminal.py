@@ -29,11 +29,11 @@ def print_advice(found: Recommendation, console: Console, deliveries: Deliveries
     if given.absent:
         _labelled("file", given.absent, console)
         return
-    # never broken: a path and lines of code are copied from here
+    # never broken, and the code from the first column on: both are copied from here
     console.print(Text(f"  {'file':<{LABEL - 2}}{fit(given.path, console)}"), soft_wrap=True)
-    for number, line in enumerate(given.code.splitlines()):
-        label = "code" if number == 0 else ""
-        console.print(Text(f"  {label:<{LABEL - 2}}{line}"), soft_wrap=True)
+    if given.code:
+        console.print(Text(f"  {'code':<{LABEL - 2}}what loads it as it was measured:"))
+        console.print(Text(given.code), soft_wrap=True)
 
 
 def paragraphs(found: Recommendation) -> list[tuple[str, str]]:
