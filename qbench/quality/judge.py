@@ -37,7 +37,8 @@ class Judgement:
 
     outcome: Outcome
     text: str
-    rests_on: str = ""  # the output, part and figure that decided: "output `second`, class scores: ..."
+    rests_on: str = ""  # the output, part and figure that decided: "output `second` (scores): ..."
+    short: str = ""  # the judgement alone, for where `rests_on` stands beside it
 
 
 def judge(outputs: Sequence[OutputQuality]) -> Judgement:
@@ -68,23 +69,21 @@ def judge_one(output: OutputQuality) -> Judgement:
     value, interval = summary(measurement)
     outcome = _against(limit, value, interval, better=CATALOGUE[output.decides].better)
     words = {
-        "pass": "holds: {rest}; the limit is {passes}",
-        "fail": "does not hold: {rest}; the limit is {fails}, for {reason}",
-        "inconclusive": "not proven to hold: {rest}{open}; it holds from {passes} on, and beyond {fails} not",
+        "pass": "holds; the limit is {passes}",
+        "fail": "does not hold; the limit is {fails}, for {reason}",
+        "inconclusive": "not proven to hold{open}; it holds from {passes} on, and beyond {fails} not",
     }
     rest, unit = rests_on(output), unit_of(output.decides)
-    told = words[outcome].format(
-        rest=rest,
+    short = words[outcome].format(
         open=_open_to(interval, output.decides),
         passes=text(limit.passes, unit),
         fails=text(limit.fails, unit),
         reason=limit.reason,
     )
-    judgement = Judgement(outcome, told, rest)
     flaw = _flawed_channels(output)
     if flaw and outcome != "fail":
-        return Judgement("fail", f"does not hold: {named(output)}: {flaw}", f"{named(output)}: {flaw}")
-    return judgement
+        rest, outcome, short = f"{named(output)}: {flaw}", "fail", "does not hold"
+    return Judgement(outcome, f"{rest}: {short}", rest, short)
 
 
 def _against(limit: Limit, value: float, interval: Interval | None, *, better: str) -> Outcome:
@@ -99,7 +98,7 @@ def _open_to(interval: Interval | None, metric: str) -> str:
     if interval is None:
         return ""
     end = interval.high if CATALOGUE[metric].better == "lower" else interval.low
-    return f", of which so many examples leave {text(end, unit_of(metric))} possible"
+    return f": so many examples leave {text(end, unit_of(metric))} possible"
 
 
 def _flawed_channels(output: OutputQuality) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from qbench.report.cell import Cell
 from qbench.report.figures import SPREAD_WORDS, Absent, Figure, Value
+from qbench.report.outputs import OF_OUTPUTS
 from qbench.report.refusal import Refusal, bar_of
 from qbench.report.thorough import profile_words
 
@@ -26,7 +27,9 @@ def loss(ship: Cell) -> str:
     if isinstance(difference, Figure):
         words = "accuracy" if difference.value < 0 else "no loss measured:"
         losses.append(f"{words} {difference} ({difference.between}), {flips} of the answers flipped")
-    elif isinstance(agreement, Figure):
+    elif ship.judgement.rests_on:
+        losses.append(ship.judgement.rests_on)
+    elif isinstance(agreement, Figure):  # of a record from before outputs were judged
         losses.append(f"same first answer as fp32 on {agreement} of the examples ({agreement.between})")
     else:
         losses.append(_without_answers(ship))
@@ -61,7 +64,7 @@ def sure(ship: Cell, candidates: int) -> str:
     """Return how well the gain is known; `candidates` are those that it was chosen among."""
     words = [profile_words(ship.profile, len(ship.rounds))]
     if ship.role != "fp32":
-        words.append("not proven: " * (ship.judgement.outcome == "unjudged") + ship.judgement.text)
+        words.append("not proven: " * (ship.judgement.outcome == "unjudged") + _judged(ship))
     words += [v.text for v in ship.verdicts if v.kind == "not_steady"]
     if ship.unstable:
         words.append(_shaky(ship))
@@ -69,6 +72,12 @@ def sure(ship: Cell, candidates: int) -> str:
     if candidates > 1 and split == "test" and ship.role == "technique":
         words.append(f"best of {candidates} on the test examples, so slightly optimistic")
     return "How sure: " + "; ".join(words)
+
+
+def _judged(ship: Cell) -> str:
+    """Return the judgement, without the figure that stands under what is lost."""
+    beside = ship.judgement.rests_on and not isinstance(ship.figures["accuracy_difference"], Figure)
+    return ship.judgement.short if beside else ship.judgement.text
 
 
 def _shaky(ship: Cell) -> str:
@@ -80,7 +89,7 @@ def _shaky(ship: Cell) -> str:
 
 def lost_of_none(group: Sequence[Cell]) -> str:
     """Say where the losses of files stand of which none is shipped."""
-    told = ("accuracy_difference", "agreement", "kl_divergence", "sqnr")
+    told = ("accuracy_difference", *OF_OUTPUTS)
     some = any(
         isinstance(cell.figures[name], Figure) for cell in group if cell.role == "technique" for name in told
     )

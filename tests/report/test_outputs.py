@@ -9,7 +9,7 @@ from qbench.report.cell import told_here
 from qbench.report.figures import Absent, Figure
 from qbench.report.outputs_table import outputs_table
 from qbench.report.page import write_report
-from qbench.report.recommend import why_not
+from qbench.report.refusal import refusal_of
 from qbench.report.select import select
 from qbench.report.tables import matrix_table
 
@@ -43,7 +43,7 @@ def test_the_worst_output_decides_and_is_named(tmp_path):
     )
     assert cell.figures["agreement"].value == cell.figures["worst_output"].value == 0.125
     assert cell.figures["sqnr"].value == 1.0
-    assert why_not(cell) == cell.judgement.text
+    assert refusal_of(cell).text == cell.judgement.text
 
 
 def test_a_picture_s_decibels_are_shown_in_a_column_of_their_own(tmp_path):
