@@ -1,5 +1,6 @@
 """Every meter on a stand-in of what it reads: a folder, a library, a command, a board."""
 
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -123,7 +124,8 @@ def command(tmp_path, monkeypatch, power=5.0, lines=1000, then="wait"):
     script = tmp_path / "meter.py"
     script.write_text(METER)
     monkeypatch.setattr(external, "CLOCK_S", 5.0)  # it counts lines and no time: a busy machine makes it late
-    monkeypatch.setenv(external.VARIABLE, f"{sys.executable} {script} {power} {lines} {then}")
+    words = [sys.executable, str(script), str(power), str(lines), then]
+    monkeypatch.setenv(external.VARIABLE, shlex.join(words))
 
 
 def test_a_commands_watts_become_joules(tmp_path, monkeypatch):
@@ -148,7 +150,7 @@ def test_a_commands_watts_become_joules(tmp_path, monkeypatch):
     ("then", "words"), [("bye now", "'bye"), ("1.0 -3", "-3.0 watts"), ("0.0 5", "its time went from")]
 )
 def test_a_command_that_prints_something_else_is_told(tmp_path, monkeypatch, then, words):
-    command(tmp_path, monkeypatch, lines=20, then=f"'{then}'")
+    command(tmp_path, monkeypatch, lines=20, then=then)
     meter = External.open("cpu")
     try:
         with pytest.raises(NotAvailable, match=words):
@@ -165,7 +167,7 @@ def test_a_command_whose_seconds_are_no_seconds_is_told(tmp_path, monkeypatch, p
         "import sys, time\nstart = time.monotonic()\nwhile True:\n"
         f"    print((time.monotonic() - start) * {pace}, 10.0, flush=True)\n    time.sleep(0.01)\n"
     )
-    monkeypatch.setenv(external.VARIABLE, f"{sys.executable} {script}")
+    monkeypatch.setenv(external.VARIABLE, shlex.join([sys.executable, str(script)]))
     meter = External.open("cpu")
     try:
         with pytest.raises(NotAvailable, match=r"counted .* s while .* s went by here"):

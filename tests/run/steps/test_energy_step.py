@@ -1,5 +1,6 @@
 """A window of energy on a real network, told by a command that plays a meter; and every way it can fail."""
 
+import shlex
 import sys
 
 import pytest
@@ -32,7 +33,7 @@ def meter(tmp_path, monkeypatch):
     (tmp_path / "meter.py").write_text(METER)
 
     def place(lines=100_000):
-        monkeypatch.setenv(VARIABLE, f"{sys.executable} {tmp_path / 'meter.py'} {lines}")
+        monkeypatch.setenv(VARIABLE, shlex.join([sys.executable, str(tmp_path / "meter.py"), str(lines)]))
 
     return place
 
