@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 STANDARD = ("", "ai.onnx")  # two names of one domain: the specification's own operators
 WITHOUT_LISTED = 4  # the first version of the file format in which a stored tensor need not be an input too
 
+# Operators that onnx's converter leaves as they are, and the operator set from which they mean something else:
+# before 9, Scan had a batch axis in front of what it scans (seen with onnx 1.23.2).
+WRONG = {"Scan": 9}
+
 
 def opset_of(model: Any) -> int:
     """Return which version of the standard's operators the network uses; 0 where it uses none of them."""
@@ -44,6 +48,15 @@ def raised(model: Any, opset: int) -> Any:
     if before >= opset:
         return model
     whole = without_functions(with_one_standard_domain(model))
+    if not before and not _uses_the_standard(whole):  # operators of other domains alone: nothing to convert
+        return _importing(whole, opset)
+    changed = _wrongly_converted(whole, before)
+    if changed:
+        raise DoesNotFit(
+            f"this network is in ONNX operator set {before} and cannot be raised to {opset}: onnx's converter "
+            f"writes {changed} as it stands, and it means something else from {WRONG[changed]} on",
+            fix=f"export it again with opset_version={opset} or newer",
+        )
     try:
         after = version_converter.convert_version(whole, opset)
         _take_off_stale_shapes(after)
@@ -128,6 +141,30 @@ def _unify(holder: Any) -> None:
     del holder.opset_import[:]
     for domain, version in (("", max(versions)), *dict(others).items()):
         holder.opset_import.add(domain=domain, version=version)
+
+
+def _uses_the_standard(model: Any) -> bool:
+    return any(node.domain in STANDARD for graph in graphs_in(model.graph) for node in graph.node)
+
+
+def _importing(model: Any, opset: int) -> Any:
+    """Return a copy that imports the standard's operators, for whoever adds some."""
+    from onnx import helper
+
+    copy = type(model)()
+    copy.CopyFrom(model)
+    copy.opset_import.add(domain="", version=opset)
+    copy.ir_version = max(copy.ir_version, helper.find_min_ir_version_for(copy.opset_import, True))
+    return copy
+
+
+def _wrongly_converted(model: Any, before: int) -> str | None:
+    """Return the first operator that onnx's converter takes over although its meaning has changed."""
+    for graph in graphs_in(model.graph):
+        for node in graph.node:
+            if node.domain == "" and before < WRONG.get(node.op_type, 0):
+                return str(node.op_type)
+    return None
 
 
 def _take_off_stale_shapes(model: Any) -> None:

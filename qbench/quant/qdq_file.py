@@ -11,6 +11,7 @@ from qbench.errors import DoesNotFit
 from qbench.quant.qdq_graph import OnnxGraph, opened
 
 ROUNDS = ("QuantizeLinear", "DequantizeLinear")
+INTEGERS = ("INT8", "UINT8", "INT16", "UINT16", "INT32", "INT4", "UINT4")
 FUSED = ("QGemm", "DynamicQuantizeMatMul", "MatMulNBits")
 
 
@@ -85,7 +86,21 @@ def _not_covered(model: Any, graph: OnnxGraph, kinds: Counter[str]) -> str | Non
             return f"the scale of {node.output[0]!r} is computed as it runs"
         if graph.stored[node.input[1]].data_type != 1:  # FLOAT
             return f"the scale of {node.output[0]!r} is no 32-bit float"
+        kind = _codes_of(node, graph)
+        if kind not in INTEGERS:
+            return f"the codes of {node.output[0]!r} are {kind}, and {', '.join(INTEGERS)} are covered"
     return _codes_elsewhere(model, graph)
+
+
+def _codes_of(node: Any, graph: OnnxGraph) -> str:
+    """Return the element type of a node's codes; UINT8 where nothing says it."""
+    from onnx import TensorProto
+
+    writes = node.op_type == "QuantizeLinear"
+    told = [name for name in (node.input[2:3] if writes else (*node.input[2:3], node.input[0])) if name]
+    stored = [graph.stored[name].data_type for name in told if name in graph.stored]
+    said = next((a.i for a in node.attribute if a.name == "output_dtype"), 0) if writes else 0
+    return str(TensorProto.DataType.Name((stored or [said or TensorProto.UINT8])[0]))
 
 
 def _codes_elsewhere(model: Any, graph: OnnxGraph) -> str | None:
@@ -94,6 +109,10 @@ def _codes_elsewhere(model: Any, graph: OnnxGraph) -> str | None:
     for value in model.graph.output:
         if value.name in codes:
             return f"its output {value.name!r} is codes"
+    given = {value.name for value in model.graph.input} - graph.known
+    for node in graph.nodes:
+        if node.op_type == "DequantizeLinear" and node.input[0] in given:
+            return f"its input {node.input[0]!r} is codes"
     for node in graph.nodes:
         if node.op_type != "DequantizeLinear" and codes.intersection(node.input):
             return f"{node.op_type} computes with the codes {codes.intersection(node.input).pop()!r}"

@@ -7,12 +7,15 @@ which activations need a range, and with the ranges found.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from qbench.errors import DoesNotFit
 from qbench.quant.observers import Range
 from qbench.quant.qdq_graph import copied
 from qbench.quant.ranges import Run
+from qbench.reasons import reason_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,6 +113,10 @@ def runner(network: Any, names: list[str], *, optimized: bool = False) -> Run:
     """Return a function from a batch to the named tensors of a network on it, computed as written.
 
     `optimized` lets the engine fuse what lies between them: faster, and another rounding of floats.
+
+    Raises:
+        DoesNotFit: onnxruntime lacks one of the operators, or the types of one; it is named. The function
+            returned raises it where an operator stops on the batch.
     """
     import onnx
     import onnxruntime
@@ -123,12 +130,27 @@ def runner(network: Any, names: list[str], *, optimized: bool = False) -> Run:
     options.log_severity_level = 3
     if not optimized:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(
-        watched.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    with _told("cannot load this network"):
+        session = onnxruntime.InferenceSession(
+            watched.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
 
     def run(batch: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
         yield from ((name, batch[name]) for name in names if name in given)
-        yield from zip(wanted, session.run(wanted, batch) if wanted else (), strict=True)
+        with _told("stops in this network"):
+            found = session.run(wanted, batch) if wanted else ()
+        yield from zip(wanted, found, strict=True)
 
     return run
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Turn what the engine raises, of kinds of its own, into one of ours with the reason in it."""
+    try:
+        yield
+    except Exception as error:
+        raise DoesNotFit(
+            f"onnxruntime, which computes values on calibration data, {what}: {reason_of(str(error))}",
+            fix="leave out the techniques that calibrate, or export the network without this operator",
+        ) from error

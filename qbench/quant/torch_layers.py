@@ -10,7 +10,7 @@ from collections.abc import Callable
 from math import ceil, floor
 from typing import TYPE_CHECKING, Any
 
-from qbench.quant.torch_step import Step, padded
+from qbench.quant.torch_step import Step, lowest, padded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -130,7 +130,7 @@ def _max_pool(step: Step, x: Tensor) -> Tensor:
     from torch.nn import functional
 
     kernel = step.facts["kernel_shape"]
-    x = padded(x, _frame(step, x)[1], float("-inf"))
+    x = padded(x, _frame(step, x)[1], lowest(x.dtype))
     operator = getattr(functional, f"max_pool{len(kernel)}d")
     return operator(x, kernel, _every(step, "strides", kernel), 0, _every(step, "dilations", kernel))
 

@@ -20,7 +20,7 @@ from qbench.errors import DoesNotFit
 from qbench.quant.onnx_layers import OPSET
 from qbench.quant.qdq_graph import ONNX_MACS, OnnxGraph, copied, opened
 from qbench.quant.torch_operators import LIMITS, OPERATORS
-from qbench.quant.torch_step import ELEMENTS, FLOATS, Step, read_step, to_tensor
+from qbench.quant.torch_step import ELEMENTS, FLOATS, Step, held, read_step, to_tensor
 
 if TYPE_CHECKING:
     import onnx
@@ -96,7 +96,7 @@ class TorchNetwork(Module):
         graph = flat.graph
         stored = _stored(graph)
         nodes = [node for node in graph.node if node.op_type != "Constant"]
-        self._steps = [read_step(node, stored) for node in nodes]
+        self._steps = [read_step(node, stored, _types(graph)) for node in nodes]
         self.outputs = tuple(value.name for value in graph.output)
         self.inputs = tuple(value.name for value in graph.input if value.name not in stored)
         _check(graph, self._steps, stored)
@@ -131,7 +131,8 @@ class TorchNetwork(Module):
                 f"the network reads {', '.join(self.inputs)}; not given: {', '.join(missing)}",
                 fix="give a dictionary with a tensor for every input",
             )
-        values = {name: getattr(self, safe) for name, safe in self._safe.items()} | inputs
+        given = {name: held(tensor) for name, tensor in inputs.items()}
+        values = {name: getattr(self, safe) for name, safe in self._safe.items()} | given
         seen: dict[str, Tensor] = {}
         for step, done in zip(self._steps, self._done, strict=True):
             read = [self._read(name, values, seen) if name else None for name in step.node.input]
@@ -183,6 +184,14 @@ def _stored(graph: Any) -> dict[str, Any]:
     return stored
 
 
+def _types(graph: Any) -> dict[str, str]:
+    """Return the element types of the inputs that are tensors of a known one."""
+    from onnx import TensorProto
+
+    types = {value.name: value.type.tensor_type.elem_type for value in graph.input}
+    return {name: TensorProto.DataType.Name(number) for name, number in types.items() if number}
+
+
 CONSTANTS = {"value": "", "value_float": "f4", "value_floats": "f4", "value_int": "i8", "value_ints": "i8"}
 
 
@@ -231,6 +240,7 @@ def _uncovered(graph: Any, steps: list[Step], stored: dict[str, Any]) -> Iterato
 
     if graph.sparse_initializer:
         yield "sparse initializers"
+    yield from _unheld([value for value in [*graph.input, *graph.output] if value.name not in stored])
     for node in graph.node:
         if node.op_type == "Constant" and node.output[0] not in stored:
             yield f"Constant with {node.attribute[0].name}"
@@ -243,6 +253,20 @@ def _uncovered(graph: Any, steps: list[Step], stored: dict[str, Any]) -> Iterato
         reason = _reason(step, read)
         if reason is not None:
             yield reason
+
+
+def _unheld(ends: list[Any]) -> Iterator[str]:
+    """Yield the inputs and outputs whose values no torch tensor holds."""
+    from onnx import TensorProto
+
+    for value in ends:
+        kind = value.type.WhichOneof("value")
+        if kind not in (None, "tensor_type"):
+            yield f"a {kind.removesuffix('_type')} as {value.name}"
+        elif value.type.tensor_type.elem_type:  # 0: the file leaves it open
+            name = TensorProto.DataType.Name(value.type.tensor_type.elem_type)
+            if name not in ELEMENTS:
+                yield f"{name} in {value.name}"
 
 
 def _reason(step: Step, read: set[str]) -> str | None:

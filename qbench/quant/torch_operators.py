@@ -166,6 +166,11 @@ def _cast_limit(step: Step) -> str | None:
     return None if name in ELEMENTS and name not in WIDENED else f"to {name}"
 
 
+def _cast_like_limit(step: Step) -> str | None:
+    name = step.types.get(1, "FLOAT")
+    return None if name in ELEMENTS and name not in WIDENED else f"to {name}"
+
+
 def _dropout_limit(step: Step) -> str | None:
     trains = step.given(2) and step.fixed.get(2) != [False]
     return "in training mode" if trains else None
@@ -173,6 +178,7 @@ def _dropout_limit(step: Step) -> str | None:
 
 LIMITS: dict[str, Callable[[Step], str | None]] = {
     "Cast": _cast_limit,
+    "CastLike": _cast_like_limit,
     "Dropout": _dropout_limit,
     **LAYER_LIMITS,
     **RESIZING_LIMITS,

@@ -10,12 +10,16 @@ from math import prod
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from qbench.quant.torch_step import Step, to_tensor
+from qbench.quant.torch_step import Step, highest, lowest, to_tensor
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Operator = Callable[..., Any]
+
+
+# what the standard says of the largest and of the smallest of no elements
+EXTREMES: dict[str, Callable[[Any], float]] = {"amax": lowest, "amin": highest}
 
 
 # --- along an axis ----------------------------------------------------------------------------------
@@ -32,7 +36,10 @@ def _reduction(name: str) -> Operator:
         if not axes and step.facts.get("noop_with_empty_axes", 0):
             return x
         keep = bool(step.facts.get("keepdims", 1))
-        return attrgetter(name)(torch)(x, dim=axes or list(range(x.ndim)), keepdim=keep)
+        axes = axes or list(range(x.ndim))
+        if name in EXTREMES and any(x.shape[axis] == 0 for axis in axes):  # torch has none of no elements
+            return x.sum(dim=axes, keepdim=keep).to(x.dtype).fill_(EXTREMES[name](x.dtype))
+        return attrgetter(name)(torch)(x, dim=axes, keepdim=keep)
 
     return operator
 

@@ -41,7 +41,7 @@ class Step:
     kind: str  # with its domain, where that is not ONNX's own
     facts: dict[str, Any]
     fixed: dict[int, list[Any]] = field(default_factory=dict)  # position -> numbers
-    types: dict[int, str] = field(default_factory=dict)  # position -> ONNX element type of a stored input
+    types: dict[int, str] = field(default_factory=dict)  # position -> ONNX type of what is stored or given
 
     def given(self, position: int) -> bool:
         """Tell whether the node has this input; an empty name stands for one that is left out."""
@@ -55,14 +55,16 @@ class Step:
         return None if value is None else value.reshape(-1).tolist()
 
 
-def read_step(node: Any, stored: dict[str, Any]) -> Step:
-    """Read a node; `stored` holds TensorProtos by name."""
+def read_step(node: Any, stored: dict[str, Any], given: dict[str, str] | None = None) -> Step:
+    """Read a node; `stored` holds TensorProtos by name, `given` the element types of the network's inputs."""
     from onnx import TensorProto, helper
 
     kind = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
     facts = {a.name: _plain(helper.get_attribute_value(a)) for a in node.attribute}
     known = {at: stored[name] for at, name in enumerate(node.input) if name in stored}
-    types = {at: TensorProto.DataType.Name(tensor.data_type) for at, tensor in known.items()}
+    kinds = given or {}
+    types = {at: kinds[name] for at, name in enumerate(node.input) if name in kinds}
+    types |= {at: TensorProto.DataType.Name(tensor.data_type) for at, tensor in known.items()}
     short = {at: t for at, t in known.items() if len(t.dims) < 2 and sum(t.dims) <= FEW}
     fixed = {at: to_tensor(t).reshape(-1).tolist() for at, t in short.items() if types[at] in ELEMENTS}
     return Step(node, kind, facts, fixed, types)
@@ -86,6 +88,14 @@ def to_tensor(stored: Any) -> Tensor:
     return torch.from_numpy(array.astype(ELEMENTS[name]))
 
 
+def held(values: Tensor) -> Tensor:
+    """Return an input's values in the type that ELEMENTS names for it."""
+    import torch
+
+    wider = {torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: torch.int64}
+    return values.to(wider[values.dtype]) if values.dtype in wider else values
+
+
 def element(name: str) -> Any:
     """Return the torch type that holds this ONNX element type."""
     import torch
@@ -98,6 +108,24 @@ def named_type(number: int) -> str:
     from onnx import TensorProto
 
     return TensorProto.DataType.Name(number)
+
+
+def lowest(kind: Any) -> float:
+    """Return what no number of a torch type is smaller than."""
+    import torch
+
+    if kind is torch.bool:
+        return 0
+    return float("-inf") if kind.is_floating_point else torch.iinfo(kind).min
+
+
+def highest(kind: Any) -> float:
+    """Return what no number of a torch type is larger than."""
+    import torch
+
+    if kind is torch.bool:
+        return 1
+    return float("inf") if kind.is_floating_point else torch.iinfo(kind).max
 
 
 def padded(x: Tensor, pairs: list[tuple[int, int]], value: float = 0.0) -> Tensor:
