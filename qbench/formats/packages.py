@@ -96,7 +96,7 @@ def _own_cache(folder: Path) -> Iterator[None]:
     """Let the compiler keep its files in a folder of this conversion's own: every one costs the same."""
     before = os.environ.get(CACHE_VARIABLE)
     spaced = any(letter.isspace() for letter in str(folder.absolute()))
-    # torch writes its compiler's command without quotes (seen with 2.13): a path with a space is two words in it
+    # torch 2.13 writes its compiler's command without quotes: a path with a space is two words in it
     with tempfile.TemporaryDirectory(dir=None if spaced else folder, prefix="compiler-") as own:
         os.environ[CACHE_VARIABLE] = own
         try:

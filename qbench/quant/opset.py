@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 STANDARD = ("", "ai.onnx")  # two names of one domain: the specification's own operators
 WITHOUT_LISTED = 4  # the first version of the file format in which a stored tensor need not be an input too
 
-# Operators that onnx's converter leaves as they are, and the operator set from which they mean something else:
+# What onnx's converter leaves as it is, and the operator set from which it means something else:
 # before 9, Scan had a batch axis in front of what it scans (seen with onnx 1.23.2).
 WRONG = {"Scan": 9}
 
@@ -53,8 +53,8 @@ def raised(model: Any, opset: int) -> Any:
     changed = _wrongly_converted(whole, before)
     if changed:
         raise DoesNotFit(
-            f"this network is in ONNX operator set {before} and cannot be raised to {opset}: onnx's converter "
-            f"writes {changed} as it stands, and it means something else from {WRONG[changed]} on",
+            f"this network is in ONNX operator set {before} and cannot be raised to {opset}: {changed} means "
+            f"something else from {WRONG[changed]} on, and onnx's converter writes it as it stands",
             fix=f"export it again with opset_version={opset} or newer",
         )
     try:

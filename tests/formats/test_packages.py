@@ -99,3 +99,11 @@ def test_the_same_program_twice_answers_the_same(in_format, images, tmp_path):
         for artifact in (in_format("pt2"), again)
     ]
     np.testing.assert_array_equal(*answers)
+
+
+def test_the_compilers_own_folder_has_no_space_in_it_wherever_the_cache_lies(tmp_path):
+    spaced = tmp_path / "of two words"
+    spaced.mkdir()
+    with packages._own_cache(spaced):
+        assert " " not in os.environ[packages.CACHE_VARIABLE]
+    assert not list(spaced.iterdir())

@@ -79,7 +79,7 @@ def _plain(value: Any) -> Any:
 
 
 def stored(node: Node, free: int = 1) -> Any:
-    """Return the case's model with all inputs but the first ones stored in it, as the weights of a network."""
+    """Return the case's model with all inputs but the first stored in it, as weights of a network are."""
     import onnx
     from onnx import numpy_helper
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from cases import Node, difference
-from readers import READERS, Reader
+from readers import READERS, WRITTEN_OUT, Reader
 
 from qbench.errors import QbenchError
 from qbench.reasons import reason_of
@@ -66,16 +66,12 @@ class Known:
 
 
 def words_of(problem: str) -> set[str]:
-    """Return a refusal's words without what is the case's own: names, shapes, counts, the list of all nodes."""
+    """Return a refusal's words without what is the case's own: names, shapes, counts, lists of nodes."""
     kinds = KINDS.search(problem)
     if kinds:
         return {re.sub(r"( in \S+)? x\d+$", "", kind) for kind in kinds[1].split(", ")}
     problem = re.sub(r" '[^']*'", " '...'", re.sub(r"\(found: .*\)", "(found: ...)", problem))
-    return {
-        " ".join(problem.partition("on calibration data, ")[2 if "on calibration" in problem else 0].split())[
-            :LENGTH
-        ]
-    }
+    return {" ".join(problem.rpartition("on calibration data, ")[2].split())[:LENGTH]}
 
 
 def read(name: str) -> Known:
@@ -97,7 +93,8 @@ def ask(name: str, nodes: tuple[Node, ...]) -> Known:
     """Return what a reader gives on these cases."""
     found = Known()
     for node in nodes:
-        found.add(node, READERS[name])
+        if not node.expanded or name in WRITTEN_OUT:
+            found.add(node, READERS[name])
     return found
 
 

@@ -76,11 +76,12 @@ def signature(node: Node) -> list[Any]:
 
 def weights(node: Node) -> list[Any]:
     """By whether the weight reader gets through the case, its inputs given and stored; see test_weights."""
-    from qbench.quant.qdq_graph import onnx_weights
+    from qbench.quant.qdq_graph import onnx_weights, opened, weights_in
 
-    for free in (len(node.given), 1, 0):
-        with file_of(stored(node, free)) as path:
-            onnx_weights(path)
+    with file_of(node.model) as path:
+        onnx_weights(path)
+    for free in (1, 0):
+        weights_in(opened(stored(node, free)))
     return list(node.answers.values())
 
 
@@ -166,3 +167,5 @@ READERS: dict[str, Reader] = {
     "read_network": read_network,
     "float_form": float_form,
 }
+# Those that are asked, too, about the cases in which an operator is written out in simpler ones.
+WRITTEN_OUT = {"torch", "runner", "weights"}

@@ -7,7 +7,6 @@ from known import ask, read
 from readers import READERS
 
 HELD_TO = "1.23.2"  # of onnx, whose cases the lists are of
-FEW_FAULTS = {"weights": 0, "read_network": 0, "float_form": 0}
 
 
 @pytest.fixture(scope="module")

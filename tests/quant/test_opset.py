@@ -155,3 +155,19 @@ def test_what_cannot_be_raised_is_normalised_as_far_as_it_goes():
     )
     after = normalised(model)
     assert [(entry.domain, entry.version) for entry in after.opset_import] == [("", 8)]
+
+
+def test_an_operator_that_the_converter_leaves_and_the_standard_changed_is_refused_by_name():
+    body = helper.make_graph([node("Identity", "i", output="o")], "b", [value("i", [4])], [value("o", [4])])
+    scan = helper.make_node("Scan", ["", "x"], ["y"], num_scan_inputs=1, body=body)
+    with pytest.raises(DoesNotFit, match="Scan means something else from 9 on"):
+        raised(network([scan], 8), 13)
+
+
+def test_a_network_of_other_domains_alone_gets_the_standards_operators_beside_them():
+    model = network([helper.make_node("Scaler", ["x"], ["y"], domain="ai.onnx.ml")], 13)
+    del model.opset_import[:]
+    model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 1))
+    after = raised(model, 21)
+    assert {(entry.domain, entry.version) for entry in after.opset_import} == {("ai.onnx.ml", 1), ("", 21)}
+    assert [entry.domain for entry in model.opset_import] == ["ai.onnx.ml"]

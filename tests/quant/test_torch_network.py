@@ -243,6 +243,7 @@ REFUSED = [
     (Case("AveragePool", IMAGE, kernel_shape=[2, 2], dilations=[2, 1]), "AveragePool with dilations"),
     (Case("Cast", X, to=TensorProto.FLOAT8E4M3FN), "Cast to FLOAT8E4M3FN"),
     (Case("Cast", X, to=TensorProto.UINT16), "Cast to UINT16"),
+    (Case("CastLike", X, np.array([1], "u2")), "CastLike to UINT16"),
     (Case("Dropout", X, np.float32(0.3), np.array(True)), "Dropout in training mode"),
     (Case("MaxPool", IMAGE, outputs=2, kernel_shape=[2, 2]), "MaxPool with a second output"),
     (Case("Pad", X, ints(0, 0), mode="unknown"), "Pad with mode unknown"),
