@@ -70,6 +70,7 @@ def words_of(problem: str) -> set[str]:
     kinds = KINDS.search(problem)
     if kinds:
         return {re.sub(r"( in \S+)? x\d+$", "", kind) for kind in kinds[1].split(", ")}
+    problem = re.sub(r"^\S+ is an? ", "... is a ", problem)
     problem = re.sub(r" '[^']*'", " '...'", re.sub(r"\(found: .*\)", "(found: ...)", problem))
     return {" ".join(problem.rpartition("on calibration data, ")[2].split())[:LENGTH]}
 
