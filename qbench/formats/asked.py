@@ -40,7 +40,9 @@ def outputs_of(
         rows = np.arange(start, start + step)
         rows = np.minimum(rows, count - 1) if fixed else rows[rows < count]
         found = call(fed(inputs, {name: array[rows] for name, array in examples.items()}))
-        if any(_rows(spec, array) not in (None, len(rows)) for spec, array in zip(outputs, found, strict=True)):
+        if any(
+            _rows(spec, array) not in (None, len(rows)) for spec, array in zip(outputs, found, strict=True)
+        ):
             return _one_by_one(call, inputs, examples, count, fixed or 1)
         parts = gathered(outputs, found, len(rows))
         whole.append([np.asarray(array[: count - start]) for array in parts])

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 HOLDS = 1.0  # from here down it does (quality.judge.how_bad)
+NEAR = 1.5  # where nothing holds, what is at most so many times as bad as the best is as good as it
 GROUPS = 12  # in which parts are ranked first, where they are more
 
 Kept = frozenset[str]  # names of the parts in float
@@ -48,7 +49,7 @@ class Search:
     tried: dict[Kept, float] = field(default_factory=dict)
 
     def best(self) -> Candidate:
-        """Return the cheapest candidate that holds; where none does, the least bad one.
+        """Return the cheapest candidate that holds; where none does, the cheapest of the least bad ones.
 
         Raises:
             ValueError: not one network could be tried.
@@ -61,7 +62,9 @@ class Search:
         holding = [one for one in possible if one.holds]
         if holding:
             return min(holding, key=lambda one: (self.cost(one.kept), len(one.kept)))
-        return min(possible, key=lambda one: (one.bad, self.cost(one.kept)))
+        least = min(one.bad for one in possible)
+        near = [one for one in possible if one.bad <= NEAR * least]
+        return min(near, key=lambda one: (self.cost(one.kept), one.bad))
 
     def _search(self) -> None:
         groups = _grouped(self.parts)

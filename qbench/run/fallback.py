@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from qbench.cases import Case, Explained, Step
 from qbench.metrics import ACCURACY_LIMIT
+from qbench.quality.judge import how_bad, judge
 from qbench.records import Measured, Outcome, find
 from qbench.run.plan import Plan
 from qbench.stats import paired, verdict
@@ -74,11 +75,16 @@ def holds(scored: Outcome | None, base: Outcome | None) -> bool:
     """Tell whether a technique's answers are good enough that nothing else has to be tried.
 
     It was scored, it has not collapsed, and what decides does not fail: labels where there are some, else
-    what the outputs' quality rests on.
+    what the outputs' quality rests on. What too few examples leave open holds if its best estimate does; what
+    nothing can judge, nothing can improve.
     """
     if not isinstance(scored, Measured) or any(found.kind == "collapsed" for found in scored.verdicts):
         return False
     own, float_ones = find(scored, "correct"), find(base, "correct") if base else None
+    if not own and scored.outputs:
+        judgement = judge(scored.outputs)
+        near = judgement.outcome == "inconclusive" and how_bad(scored.outputs) <= 1
+        return near or judgement.outcome in ("pass", "unjudged")
     if own and float_ones and len(own.samples) == len(float_ones.samples):
         return verdict(paired(float_ones.samples, own.samples).interval, ACCURACY_LIMIT) != "fail"
     answers, wanted = find(scored, "prediction"), find(base, "prediction") if base else None

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 NAME = "mixed_int8"
 EXAMPLES = 128  # of the selection split, at most: every candidate answers all of them
+FEWEST = 32  # of these, however long an answer takes
+TURN = 0.05  # of the budget: so long may the float network take to answer them all
 CALIBRATED_ON = 64  # calibration examples for each candidate; the network that is chosen gets all of them
 BATCH = 16
 LEAST = 0.1  # of the weights, in int8: below it a network is no quantized one (its speed would be float's)
@@ -87,7 +89,8 @@ class MixedInt8(Strategy):
             )
         if not self.budget_s > 0:
             raise BadParameter(
-                f"{NAME}: budget_s = {self.budget_s:g} leaves no time", fix="write budget_s = 20.0, in seconds"
+                f"{NAME}: budget_s = {self.budget_s:g} leaves no time",
+                fix="write budget_s = 20.0, in seconds",
             )
 
     def state(self, before: State) -> State:
@@ -110,7 +113,7 @@ class MixedInt8(Strategy):
         until = time.monotonic() + self.budget_s
         few = replace(calibration, inputs={n: a[: _few(calibration)] for n, a in calibration.inputs.items()})
         with tempfile.TemporaryDirectory(dir=folder) as place:
-            judge_of = Judge.of(artifact, selection, self.max_drop, Path(place))
+            judge_of = Judge.of(artifact, selection, self.max_drop, TURN * self.budget_s, Path(place))
             tried = [_Tried(artifact, few, judge_of, use, params) for use, params in STARTS[self.quantizer]]
             found = _best(tried, until)
             chosen = tried[found[0]]
@@ -243,10 +246,16 @@ class Judge:
     networks: int = 0  # judged so far
 
     @classmethod
-    def of(cls, artifact: Artifact, selection: Selection, max_drop: float, folder: Path) -> Judge:
-        """Ask the float network."""
+    def of(
+        cls, artifact: Artifact, selection: Selection, max_drop: float, turn_s: float, folder: Path
+    ) -> Judge:
+        """Ask the float network, about so many examples that it takes it no longer than `turn_s`."""
         count = min(EXAMPLES, selection.count)
-        judge_of = cls(artifact, selection, max_drop, folder, count, [])
+        judge_of = cls(artifact, selection, max_drop, folder, min(count, FEWEST), [])
+        start = time.monotonic()
+        judge_of.wanted = judge_of._answers(artifact)
+        each_s = (time.monotonic() - start) / judge_of.count
+        judge_of.count = max(judge_of.count, min(count, int(turn_s / each_s)))
         judge_of.wanted = judge_of._answers(artifact)
         return judge_of
 
