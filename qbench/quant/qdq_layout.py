@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from qbench.errors import DoesNotFit
@@ -25,6 +26,7 @@ IN_FLOAT = {
     "Softmax", "LayerNormalization", "InstanceNormalization", "BatchNormalization", "EmbedLayerNormalization",
     "Attention", "LSTM", "CumSum", "ArgMax", "TopK",
 }  # fmt: skip
+INTEGER = ("QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat", "MatMulInteger", "ConvInteger")
 FUSED = ("Relu", "Clip")  # part of the layer before them: they round where it does
 
 
@@ -154,3 +156,20 @@ def _told(what: str) -> Iterator[None]:
             f"onnxruntime, which computes values on calibration data, {what}: {reason_of(str(error))}",
             fix="leave out the techniques that calibrate, or export the network without this operator",
         ) from error
+
+
+def fused(path: Path | None) -> int:
+    """Return how many products the engine makes integer ones of, when it fuses what a QDQ file writes."""
+    import tempfile
+
+    import onnx
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    with tempfile.TemporaryDirectory() as folder:
+        options.optimized_model_filepath = str(Path(folder) / "fused.onnx")
+        onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        nodes = onnx.load(options.optimized_model_filepath).graph.node
+        return sum(node.op_type in INTEGER for node in nodes)

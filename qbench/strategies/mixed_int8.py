@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from qbench.cases import Param, Quantized, Scheme, State
 from qbench.errors import BadParameter, DoesNotFit
 from qbench.formats.asked import Answer, outputs_of
+from qbench.metrics import ACCURACY_LIMIT
 from qbench.quality.compare import assess
 from qbench.quality.judge import how_bad, judge
 from qbench.quant.put_back import Candidate, Kept, Search
-from qbench.quant.qdq_layout import runner
+from qbench.quant.qdq_layout import fused, runner
 from qbench.quant.quantized_parts import Part, parts_of
 from qbench.strategies.base import (
     STRATEGIES,
@@ -37,6 +38,7 @@ TURN = 0.05  # of the budget: so long may the float network take to answer them 
 CALIBRATED_ON = 64  # calibration examples for each candidate; the network that is chosen gets all of them
 BATCH = 16
 LEAST = 0.1  # of the weights, in int8: below it a network is no quantized one (its speed would be float's)
+FUSED = 0.5  # of the layers: so many must run as integers once an engine has fused the file
 FAILED = 2.0  # how bad it is at least where a judgement says that it fails, whatever its mean
 LAYERS = "Conv,MatMul,Gemm"
 # Where searches begin, by the quantizer named: what users of these libraries would try by hand, in turn.
@@ -53,11 +55,12 @@ class MixedInt8(Strategy):
     """Static int8 with as many layers in float as it takes for every output to hold.
 
     Quantized networks of several kinds are judged on selection examples, each output by its kind against the
-    float network's: by labels where the task has them. From the best of them, the layers (and operators between
-    them, such as the Concat of boxes and scores) that do the worst damage go back to float.
+    float network's: by labels where the task has them. From the best of them, the layers (and operators
+    between them, such as the Concat of boxes and scores) that do the worst damage go back to float.
 
     quantizer: what quantizes: "static_int8", "nncf_int8", or "best" for whichever begins best.
-    max_drop: where there are labels, the share of the examples that may be lost.
+    limit: how much of the limit of each output may be used up, and of one point of accuracy where there are
+    labels: 1 is all of it, 0.5 asks for half the loss.
     budget_s: for how long to search; then the best that was found is the answer, and a note says if it holds.
     """
 
@@ -72,7 +75,7 @@ class MixedInt8(Strategy):
     needs_selection: ClassVar[bool] = True
 
     quantizer: Literal["best", "static_int8", "nncf_int8"] = "best"
-    max_drop: float = 0.01
+    limit: float = 1.0
     budget_s: float = 20.0
 
     def __post_init__(self) -> None:
@@ -82,10 +85,10 @@ class MixedInt8(Strategy):
                 f"{NAME} has no quantizer {self.quantizer!r}",
                 fix=f"write quantizer = {' or '.join(repr(name) for name in STARTS)}",
             )
-        if not 0 < self.max_drop < 1:
+        if not self.limit > 0:
             raise BadParameter(
-                f"{NAME}: max_drop = {self.max_drop:g} is no share of examples that may be lost",
-                fix="write max_drop = 0.01 for one in a hundred, or another number above 0 and below 1",
+                f"{NAME}: limit = {self.limit:g} allows no loss at all",
+                fix="write limit = 1.0 for the limits as they are, or 0.5 for half of the loss",
             )
         if not self.budget_s > 0:
             raise BadParameter(
@@ -113,7 +116,7 @@ class MixedInt8(Strategy):
         until = time.monotonic() + self.budget_s
         few = replace(calibration, inputs={n: a[: _few(calibration)] for n, a in calibration.inputs.items()})
         with tempfile.TemporaryDirectory(dir=folder) as place:
-            judge_of = Judge.of(artifact, selection, self.max_drop, TURN * self.budget_s, Path(place))
+            judge_of = Judge.of(artifact, selection, self.limit, TURN * self.budget_s, Path(place))
             tried = [_Tried(artifact, few, judge_of, use, params) for use, params in STARTS[self.quantizer]]
             found = _best(tried, until)
             chosen = tried[found[0]]
@@ -134,7 +137,7 @@ class MixedInt8(Strategy):
 
 
 def _few(calibration: Calibration) -> int:
-    """Return how many calibration examples a candidate gets: whole batches where the network takes no others."""
+    """Return how many calibration examples a candidate gets, in whole batches where it takes no others."""
     fixed = calibration.fixed_batch or 1
     return -(-CALIBRATED_ON // fixed) * fixed
 
@@ -199,6 +202,13 @@ class _Tried:
             return float("inf")
         self.parts = parts_of(product.path)
         self._start, _ = self.judge.of_network(product)
+        layers = sum(part.elements > 0 for part in self.parts)
+        if fused(product.path) < FUSED * layers:
+            self.failed = DoesNotFit(
+                f"{self.words} leaves more than half of this network's {layers} layers to float kernels",
+                fix=f"leave {NAME} out for this network",
+            )
+            return float("inf")
         return self._start
 
     def search(self, until: float) -> Candidate | None:
@@ -239,19 +249,17 @@ class Judge:
 
     artifact: Artifact
     selection: Selection
-    max_drop: float
+    limit: float
     folder: Path
     count: int
     wanted: list[Answer]
     networks: int = 0  # judged so far
 
     @classmethod
-    def of(
-        cls, artifact: Artifact, selection: Selection, max_drop: float, turn_s: float, folder: Path
-    ) -> Judge:
+    def of(cls, artifact: Artifact, selection: Selection, limit: float, turn_s: float, folder: Path) -> Judge:
         """Ask the float network, about so many examples that it takes it no longer than `turn_s`."""
         count = min(EXAMPLES, selection.count)
-        judge_of = cls(artifact, selection, max_drop, folder, min(count, FEWEST), [])
+        judge_of = cls(artifact, selection, limit, folder, min(count, FEWEST), [])
         start = time.monotonic()
         judge_of.wanted = judge_of._answers(artifact)
         each_s = (time.monotonic() - start) / judge_of.count
@@ -268,7 +276,7 @@ class Judge:
         names = [spec.name for spec in self.artifact.outputs]
         seen = {name: array[: self.count] for name, array in self.selection.inputs.items()}
         found = assess(names, self.wanted, given, inputs=seen)
-        judgement, bad = judge(found.outputs), how_bad(found.outputs)
+        judgement, bad = judge(found.outputs), how_bad(found.outputs) / self.limit
         if judgement.outcome == "fail" or found.collapses:
             bad = max(bad, FAILED)
         if judgement.outcome == "unjudged":
@@ -285,7 +293,7 @@ class Judge:
         shares = [float(self.selection.right(np.asarray(some[0])).mean()) for some in (self.wanted, given)]
         lost = shares[0] - shares[1]
         told = f"{shares[1]:.1%} of {self.count} right against {shares[0]:.1%} in float"
-        return max(0.0, lost / self.max_drop), told
+        return max(0.0, lost / (-ACCURACY_LIMIT * self.limit)), told
 
     def _answers(self, network: Artifact) -> list[Answer]:
         import onnx

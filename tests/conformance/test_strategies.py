@@ -82,6 +82,9 @@ TRY = {
     **{(name, "minutes"): 1e-9 for name in LEARNING},
     **{(name, "batch"): 8 for name in LEARNING},  # of forty images
     ("cascade", "max_drop"): 0.2,
+    ("mixed_int8", "quantizer"): "nncf_int8",  # the other one begins best on the small network
+    ("mixed_int8", "limit"): 0.01,
+    ("mixed_int8", "budget_s"): 1e-9,
     ("cascade", "threshold"): 0.5,
     **{(name, "operators"): "Conv" for name in COVERING},
     **{(name, "keep_float"): "0.weight" for name in COVERING},
@@ -116,6 +119,7 @@ BESIDE = {
         for field in ("batch", "learning_rate", "seed", "minutes")
     },
     ("cascade", "high"): {"low": "w4a8"},
+    ("mixed_int8", "budget_s"): {"limit": 0.01},  # else there is nothing to search for
     ("nncf_int8", "smooth_quant"): {"model_type": "transformer"},
     ("nncf_accuracy_control", "model_type"): {"max_drop": 0.2},  # else the first layer returns to float
     ("dynamic_int8", "keep_float"): {"operators": "Conv,Gemm"},  # beside it one layer is left
