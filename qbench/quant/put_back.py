@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 HOLDS = 1.0  # from here down it does (quality.judge.how_bad)
-NEAR = 1.5  # where nothing holds, what is at most so many times as bad as the best is as good as it
+FAILS = 100.0  # from here on it surely does not; what lies between is open, for want of examples
 GROUPS = 12  # in which parts are ranked first, where they are more
 
 Kept = frozenset[str]  # names of the parts in float
@@ -49,7 +49,7 @@ class Search:
     tried: dict[Kept, float] = field(default_factory=dict)
 
     def best(self) -> Candidate:
-        """Return the cheapest candidate that holds; where none does, the cheapest of the least bad ones.
+        """Return the cheapest candidate that holds; else the cheapest that does not fail; else the least bad.
 
         Raises:
             ValueError: not one network could be tried.
@@ -62,46 +62,50 @@ class Search:
         holding = [one for one in possible if one.holds]
         if holding:
             return min(holding, key=lambda one: (self.cost(one.kept), len(one.kept)))
-        least = min(one.bad for one in possible)
-        near = [one for one in possible if one.bad <= NEAR * least]
-        return min(near, key=lambda one: (self.cost(one.kept), one.bad))
+        open_ = [one for one in possible if one.bad < FAILS]
+        if open_:
+            return min(open_, key=lambda one: (self.cost(one.kept), one.bad))
+        return min(possible, key=lambda one: (one.bad, self.cost(one.kept)))
 
     def _search(self) -> None:
-        groups = _grouped(self.parts)
-        damage = self._damage(groups)
-        worst = self._cut(groups, damage)
-        if any(len(group) > 1 for group in worst):
-            singles = [frozenset([part]) for part in self.parts if any(part in group for group in worst)]
-            damage = self._damage(singles)
-            worst = self._cut(singles, damage)
-        self._give_back(worst, damage)
+        for enough in (HOLDS, FAILS):
+            if any(bad <= enough and self.allowed(kept) for kept, bad in self.tried.items()):
+                return  # what holds was found; or, for the second turn, what was open from the start
+            groups = _grouped(self.parts)
+            damage = self._damage(groups)
+            worst = self._cut(groups, damage, enough)
+            if any(len(group) > 1 for group in worst):
+                singles = [frozenset([part]) for part in self.parts if any(part in group for group in worst)]
+                damage = self._damage(singles)
+                worst = self._cut(singles, damage, enough)
+            self._give_back(worst, damage, enough)
 
     def _damage(self, groups: Sequence[Kept]) -> dict[Kept, float]:
         """Return how bad the network is with each group alone quantized; 0 where the time is up."""
         whole = frozenset(self.parts)
         return {group: 0.0 if self.late() else self._ask(whole - group) for group in groups}
 
-    def _cut(self, groups: Sequence[Kept], damage: dict[Kept, float]) -> list[Kept]:
-        """Return the fewest groups, the most damaging first, with which in float the network holds."""
+    def _cut(self, groups: Sequence[Kept], damage: dict[Kept, float], enough: float) -> list[Kept]:
+        """Return the fewest groups, the most damaging first, with which in float it is good enough."""
         ranked = sorted(groups, key=lambda group: -damage[group])
         fails, holds = 0, len(ranked)
         while holds - fails > 1 and not self.late():
             middle = (fails + holds) // 2
-            if self._ask(_all(ranked[:middle])) <= HOLDS:
+            if self._ask(_all(ranked[:middle])) <= enough:
                 holds = middle
             else:
                 fails = middle
         return ranked[:holds]
 
-    def _give_back(self, groups: Sequence[Kept], damage: dict[Kept, float]) -> None:
+    def _give_back(self, groups: Sequence[Kept], damage: dict[Kept, float], enough: float) -> None:
         """Quantize again what was put back for nothing, the least damaging first."""
         kept = _all(groups)
-        if self._ask(kept) > HOLDS:
+        if self._ask(kept) > enough:
             return
         for group in sorted(groups, key=lambda group: damage[group]):
             if self.late():
                 return
-            if self._ask(kept - group) <= HOLDS:
+            if self._ask(kept - group) <= enough:
                 kept -= group
 
     def _ask(self, kept: Kept) -> float:

@@ -15,7 +15,8 @@ from qbench.formats.asked import Answer, outputs_of
 from qbench.metrics import ACCURACY_LIMIT
 from qbench.quality.compare import assess
 from qbench.quality.judge import how_bad, judge
-from qbench.quant.put_back import Candidate, Kept, Search
+from qbench.quant.coverage import listed
+from qbench.quant.put_back import FAILS, Candidate, Kept, Search
 from qbench.quant.qdq_layout import fused, runner
 from qbench.quant.quantized_parts import Part, parts_of
 from qbench.strategies.base import (
@@ -39,7 +40,6 @@ CALIBRATED_ON = 64  # calibration examples for each candidate; the network that 
 BATCH = 16
 LEAST = 0.1  # of the weights, in int8: below it a network is no quantized one (its speed would be float's)
 FUSED = 0.5  # of the layers: so many must run as integers once an engine has fused the file
-FAILED = 2.0  # how bad it is at least where a judgement says that it fails, whatever its mean
 LAYERS = "Conv,MatMul,Gemm"
 # Where searches begin, by the quantizer named: what users of these libraries would try by hand, in turn.
 STARTS: dict[str, tuple[tuple[str, dict[str, Param]], ...]] = {
@@ -129,9 +129,12 @@ class MixedInt8(Strategy):
         from qbench.formats.artifact import Note
 
         bad, said = judge_of.of_network(product)
-        kept = [part.name for part in chosen.parts if part.name in found.kept]
-        which = f" ({', '.join(kept[:8])}{', ...' if len(kept) > 8 else ''})" if kept else ""
-        how = f"{len(kept)} of {len(chosen.parts)} operators in float{which}"
+        layers = [part for part in chosen.parts if part.elements]
+        kept = sorted((p for p in chosen.parts if p.name in found.kept), key=lambda part: -part.elements)
+        in_float = sum(part.elements > 0 for part in kept)
+        more = f" and {len(kept) - in_float} operators between them" if len(kept) > in_float else ""
+        how = f"{in_float} of {len(layers)} layers{more} in float"
+        how += f" ({listed([part.name for part in kept])})" if kept else ""
         asked = f"{chosen.words}; {judge_of.networks} networks tried on {judge_of.count} selection examples"
         return Note("mixed precision", f"{how}; {asked}; {said}", warns=bad > 1)
 
@@ -278,7 +281,7 @@ class Judge:
         found = assess(names, self.wanted, given, inputs=seen)
         judgement, bad = judge(found.outputs), how_bad(found.outputs) / self.limit
         if judgement.outcome == "fail" or found.collapses:
-            bad = max(bad, FAILED)
+            bad += FAILS
         if judgement.outcome == "unjudged":
             raise DoesNotFit(
                 f"{NAME} cannot judge this network: {judgement.text}",
