@@ -49,7 +49,10 @@ class Search:
     tried: dict[Kept, float] = field(default_factory=dict)
 
     def best(self) -> Candidate:
-        """Return the cheapest candidate that holds; else the cheapest that does not fail; else the least bad.
+        """Return the cheapest candidate that holds.
+
+        Where none does, the least bad that does not fail, with at most half of the cost where there is such a
+        one; else the least bad.
 
         Raises:
             ValueError: not one network could be tried.
@@ -63,14 +66,14 @@ class Search:
         if holding:
             return min(holding, key=lambda one: (self.cost(one.kept), len(one.kept)))
         open_ = [one for one in possible if one.bad < FAILS]
-        if open_:
-            return min(open_, key=lambda one: (self.cost(one.kept), one.bad))
-        return min(possible, key=lambda one: (one.bad, self.cost(one.kept)))
+        half = self.cost(frozenset(self.parts)) / 2
+        mostly = [one for one in open_ if self.cost(one.kept) <= half]
+        return min(mostly or open_ or possible, key=lambda one: (one.bad, self.cost(one.kept)))
 
     def _search(self) -> None:
         for enough in (HOLDS, FAILS):
-            if any(bad <= enough and self.allowed(kept) for kept, bad in self.tried.items()):
-                return  # what holds was found; or, for the second turn, what was open from the start
+            if self.tried[frozenset()] <= enough or self._holds():
+                return
             groups = _grouped(self.parts)
             damage = self._damage(groups)
             worst = self._cut(groups, damage, enough)
@@ -79,6 +82,9 @@ class Search:
                 damage = self._damage(singles)
                 worst = self._cut(singles, damage, enough)
             self._give_back(worst, damage, enough)
+
+    def _holds(self) -> bool:
+        return any(bad <= HOLDS and self.allowed(kept) for kept, bad in self.tried.items())
 
     def _damage(self, groups: Sequence[Kept]) -> dict[Kept, float]:
         """Return how bad the network is with each group alone quantized; 0 where the time is up."""
