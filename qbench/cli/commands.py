@@ -20,6 +20,7 @@ from qbench.cli.options import (
     Meter,
     Models,
     Out,
+    OutputKinds,
     Pages,
     Resume,
     Rounds,
@@ -75,6 +76,7 @@ def try_model(
     model: Annotated[str, typer.Argument(help="Your float ONNX file.")],
     inputs: Annotated[Path, typer.Option("--inputs", "-i", help="An .npz file, one array per input.")],
     state: State = None,
+    output_kind: OutputKinds = None,
     hw: Hardware = "all",
     profile: Thoroughness = "quick",
     technique: Techniques = None,
@@ -91,7 +93,7 @@ def try_model(
     """Measure your own model: agreement with its float form, latency, size, memory."""
     from qbench.run.own_model import for_network, own_suite
 
-    own = own_suite(model, inputs, state or ())
+    own = own_suite(model, inputs, state or (), output_kind or ())
     suite, reasons = for_network(own.suite, model, technique or ())
     for sentence in (*own.said, *reasons):
         console().print(sentence, highlight=False, markup=False, soft_wrap=True)

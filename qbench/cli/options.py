@@ -52,6 +52,14 @@ Explain = Annotated[
 Meter = Annotated[
     str, typer.Option("--meter", help="A command that prints seconds and watts, line by line: your meter.")
 ]
+OutputKinds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--output-kind",
+        help="How an output is judged, where it is not as recognised: NAME=KIND, KIND being scores, "
+        "probabilities, sigmoid, boxes, map, embedding, text, labels or values; may be repeated.",
+    ),
+]
 State = Annotated[
     list[str] | None,
     typer.Option("--state", help="What a recurrent network is handed on: INPUT=OUTPUT; may be repeated."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,6 +93,24 @@ def assess(
     return Assessed(tuple(outputs), tuple(collapses))
 
 
+def read_kinds(entries: Iterable[str]) -> dict[str, str]:
+    """Return what the user says of outputs, by name, from entries `NAME=KIND`.
+
+    Raises:
+        BadParameter: an entry is not of that form.
+    """
+    found = {}
+    for entry in entries:
+        name, equals, kind = entry.rpartition("=")
+        if not (name.strip() and equals and kind.strip()):
+            raise BadParameter(
+                f"--output-kind {entry} is not of the form NAME=KIND",
+                fix=f"write the output's name and one of {', '.join(KINDS)}",
+            )
+        found[name.strip()] = kind.strip()
+    return found
+
+
 def refuse_unknown(kinds: Mapping[str, str], names: Sequence[str] | None = None) -> None:
     """Refuse a kind that does not exist, or, where names are given, an output that the network has not.
 
@@ -170,7 +188,7 @@ def _one(reading: Reading, wanted: Values, given: Values) -> tuple[OutputQuality
     if bad := broken(wanted, given):
         return _void(reading, bad, len(wanted))
     if silent := reading.kind.silent:
-        if _stays(reading, wanted, given):
+        if getattr(reading.kind, "whatever", False) or _stays(reading, wanted, given):
             withheld = (Withheld("sqnr", silent),)
             return _quality(reading, "", (), withheld), None
         plain = KINDS["values"](reading.seen)  # a constant that is not what it was is no constant

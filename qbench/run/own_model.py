@@ -14,6 +14,7 @@ from qbench.formats.onnx_file import checked
 from qbench.formats.samples import Samples, read_npz
 from qbench.formats.state import Pairs, paired, told, written
 from qbench.models.file import SUFFIX, sizes_of
+from qbench.quality.compare import read_kinds, refuse_unknown
 from qbench.run.pool import fitted
 from qbench.suite import Suite, SuiteModel
 from qbench.suite_file import load_suite
@@ -30,20 +31,24 @@ class OwnModel:
     said: tuple[str, ...]
 
 
-def own_suite(model: str, inputs: Path, state: Sequence[str] = ()) -> OwnModel:
+def own_suite(model: str, inputs: Path, state: Sequence[str] = (), kinds: Sequence[str] = ()) -> OwnModel:
     """Return the suite, its model and inputs checked before anything is planned. No engine is imported.
 
     `state` has what is carried from call to call, each `INPUT=OUTPUT`, beside what names and shapes show.
+    `kinds` has how outputs are read, each `NAME=KIND`, where it is not as their values show.
 
     Raises:
         BadFile: the model is no ONNX file, the inputs are no .npz file, or they do not belong together.
-        BadParameter: `state` names no input and output of one shape.
+        BadParameter: `state` names no input and output of one shape, or `kinds` no output or no kind.
     """
     _in_order(model, inputs)
     found, carried = _understood(Path(model), inputs, state)
     task: dict[str, Any] = {"use": "agreement", "inputs": str(inputs), "model": model}
     if carried:
         task["state"] = written(carried)
+    if kinds:
+        task["output_kinds"] = ", ".join(kinds)
+        refuse_unknown(read_kinds(kinds), [spec.name for spec in checked(Path(model))[1]])
     suite = load_suite("try")
     stem = re.sub(r"[^A-Za-z0-9_]+", "-", Path(model).stem).strip("-")
     own = SuiteModel(model, task, state=written(carried), sizes=sizes_of(found.inputs))

@@ -18,8 +18,7 @@ from qbench.formats.samples import Samples, fitted, read_npz
 from qbench.formats.signature import one_value, taken
 from qbench.formats.state import read, told
 from qbench.formats.unrolled import unrolled
-from qbench.quality.compare import refuse_unknown
-from qbench.quality.kinds.base import KINDS
+from qbench.quality.compare import read_kinds, refuse_unknown
 from qbench.records import Measurement, Withheld
 from qbench.tasks.base import TASKS, Examples, Task
 
@@ -49,16 +48,7 @@ class Agreement(Task):
         Raises:
             BadParameter: an entry is not of the form NAME=KIND.
         """
-        found = {}
-        for entry in filter(None, (part.strip() for part in self.output_kinds.split(","))):
-            name, equals, kind = entry.rpartition("=")
-            if not (name.strip() and equals and kind.strip()):
-                raise BadParameter(
-                    f"--output-kind {entry} is not of the form NAME=KIND",
-                    fix=f"write the output's name and one of {', '.join(KINDS)}",
-                )
-            found[name.strip()] = kind.strip()
-        return found
+        return read_kinds(filter(None, (part.strip() for part in self.output_kinds.split(","))))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the file's arrays in the examples' form.

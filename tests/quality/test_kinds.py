@@ -5,7 +5,7 @@ import pytest
 from outputs import LOOKS_LIKE, RNG, blobs, ctc, normal, sigmoid, softmax, yolo
 
 from qbench.errors import BadParameter
-from qbench.quality.compare import assess, compare, recognise
+from qbench.quality.compare import assess, compare, read_kinds, recognise
 from qbench.quality.kinds.base import KINDS
 from qbench.quality.kinds.text import similarity
 from qbench.quality.parts import parts_of
@@ -27,8 +27,8 @@ def test_identical_outputs_are_perfect_whatever_their_kind(name, values, kind):
         np.testing.assert_allclose(measurement.samples, perfect.get(measurement.metric, 1.0), atol=1e-9)
 
 
-def test_every_kind_is_recognised_on_something_here_but_the_one_that_needs_the_inputs():
-    assert {kind for *_, kind in LOOKS_LIKE} == set(KINDS) - {"passed"}
+def test_every_kind_is_recognised_on_something_here_but_those_that_need_to_know_the_network():
+    assert {kind for *_, kind in LOOKS_LIKE} == set(KINDS) - {"passed", "state"}
     assert len({KINDS[name].order for name in KINDS}) == len(list(KINDS))
 
 
@@ -264,3 +264,16 @@ def test_outputs_of_another_shape_are_counted_and_no_crash():
 def test_large_logits_do_not_overflow():
     found, _ = measured(1e4 * normal(4, 3), np.zeros((4, 3)), "scores")
     assert np.isfinite(found["kl_divergence"]).all()
+
+
+def test_state_for_the_next_call_judges_nothing_whatever_it_says():
+    (found,) = compare(["hn"], [normal(20, 6)], [np.zeros((20, 6), "f4")], kinds={"hn": "state"})
+    assert (found.decides, found.measurements) == ("", ())
+    assert "the calls after it" in found.withheld[0].reason
+
+
+def test_what_the_user_says_is_read_with_a_fix_for_what_is_no_pair():
+    assert read_kinds(["a=scores", "b = text", "x=y=boxes"]) == {"a": "scores", "b": "text", "x=y": "boxes"}
+    for entry in ("scores", "=scores", "a="):
+        with pytest.raises(BadParameter, match="NAME=KIND(.|\n)*sigmoid"):
+            read_kinds([entry])

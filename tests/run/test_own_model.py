@@ -104,3 +104,13 @@ def test_refusing_imports_no_engine(tmp_path):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert "has an array more, and the network has no such input" in " ".join(done.stderr.split())
     assert (done.returncode, done.stdout.strip()) == (2, "[]")
+
+
+def test_how_outputs_are_read_goes_to_the_task_and_a_wrong_name_is_refused_at_once(tmp_path):
+    model, npz = plain(tmp_path), samples(tmp_path, x=X)
+    (found,) = own_suite(model, npz, kinds=["y=values"]).suite.model
+    assert found.task["output_kinds"] == "y=values"
+    with pytest.raises(BadParameter, match="no output 'z'(.|\n)*known: y"):
+        own_suite(model, npz, kinds=["z=values"])
+    with pytest.raises(BadParameter, match="did you mean 'values'"):
+        own_suite(model, npz, kinds=["y=value"])

@@ -14,6 +14,7 @@ class Silent(Kind):
     """What judges nothing, and why."""
 
     why: ClassVar[str]
+    whatever: ClassVar[bool] = False  # True: even if it is not what float says
 
     @property
     def decides(self) -> str:
@@ -47,6 +48,26 @@ class Constant(Silent):
     def unfit(cls, seen: Seen) -> str | None:
         """Refuse what moves: it would hide a loss."""
         return None if seen.still else "a constant is the same for every example, and this one is not"
+
+
+@KINDS.register("state")
+class State(Silent):
+    """What a recurrent network hands to its own next call."""
+
+    about: ClassVar[str] = "state handed to the next call: judges nothing"
+    order: ClassVar[int] = 12
+    why: ClassVar[str] = "state for the next call: its errors show in the other outputs of the calls after it"
+    whatever: ClassVar[bool] = True
+
+    @classmethod
+    def recognises(cls, seen: Seen) -> bool:  # noqa: ARG003
+        """Leave it to who knows what is carried."""
+        return False
+
+    @classmethod
+    def unfit(cls, seen: Seen) -> str | None:  # noqa: ARG003
+        """Take the word of who knows."""
+        return None
 
 
 @KINDS.register("passed")

@@ -9,7 +9,7 @@ import numpy as np
 
 from qbench.cases import Case
 from qbench.measure.verdict import drowned
-from qbench.quality.compare import Assessed, assess, broken
+from qbench.quality.compare import Assessed, assess, broken, readings
 from qbench.quality.judge import single
 from qbench.records import OutputQuality, Verdict, Withheld
 from qbench.run.protocol import StepRequest
@@ -37,12 +37,14 @@ def beside_float(opened: Opened, found: Sequence[Answer], request: StepRequest) 
         BadParameter: the user reads an output as a kind that it cannot be, or names one that is not there.
         BadFile: float's answers are gone.
     """
+    names = [spec.name for spec in opened.artifact.outputs]
     if request.baseline is None:
+        for name, values in zip(names, found, strict=True):
+            readings(name, values, opened.task.kinds().get(name), {})  # what cannot be is told at once
         itself = isinstance(request.step.subject, Case) and request.step.subject.role == "fp32"
         reason = "this is the float baseline itself" if itself else "its float baseline was not scored"
         withheld = tuple(Withheld(name, reason) for name in DIVERGENCES)
         return Beside(withheld=withheld, bad=max((broken(None, one) for one in found), default=0))
-    names = [spec.name for spec in opened.artifact.outputs]
     wanted = kept(request.baseline.answers)
     given = list(zip(names, found, strict=True))
     if opened.escalated is not None and len(given) == len(wanted) + 1:  # says which network answered
@@ -57,12 +59,18 @@ def beside_float(opened: Opened, found: Sequence[Answer], request: StepRequest) 
         [name for name, _ in given],
         wanted,
         [one for _, one in given],
-        kinds=opened.task.kinds(),
+        kinds=_carried(opened) | dict(opened.task.kinds()),
         inputs=opened.all_inputs(),
     )
     if opened.task.undecided:
         return _without_judgement(assessed, opened.task.undecided)
     return Beside(assessed.outputs, (), assessed.collapses)
+
+
+def _carried(opened: Opened) -> dict[str, str]:
+    """Return which outputs are the next call's state; none of a network that answers nothing else."""
+    state = {out: "state" for _, out in opened.artifact.carried}
+    return state if len(state) < len(opened.artifact.outputs) else {}
 
 
 def _without_judgement(assessed: Assessed, reason: str) -> Beside:
