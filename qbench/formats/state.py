@@ -30,13 +30,17 @@ def paired(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], given: I
     for spec in inputs:
         if spec.name in known:
             continue
-        fitting = [out for out in outputs if _stem(out.name, AFTER) == _stem(spec.name, BEFORE) != ""]
-        fitting = [out for out in fitting if out.name != spec.name and alike(spec, out)]
+        fitting = [out for out in outputs if by_name(spec.name, out.name) and alike(spec, out)]
         if len(fitting) == 1:
             found.append((spec.name, fitting[0].name))
     taken = [out for _, out in found]
     found = [pair for pair in found if taken.count(pair[1]) == 1]
     return tuple(found) if len(found) < len(inputs) else ()
+
+
+def by_name(into: str, out: str) -> bool:
+    """Tell whether two names are those of one state before and after a call."""
+    return into != out and _stem(into, BEFORE) == _stem(out, AFTER) != ""
 
 
 def told(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], pairs: Sequence[str]) -> Pairs:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from qbench.cases import Case
+from qbench.formats.state import by_name
 from qbench.measure.verdict import drowned
 from qbench.quality.compare import Assessed, assess, broken, readings
 from qbench.quality.judge import single
@@ -68,8 +69,11 @@ def beside_float(opened: Opened, found: Sequence[Answer], request: StepRequest) 
 
 
 def _carried(opened: Opened) -> dict[str, str]:
-    """Return which outputs are the next call's state; none of a network that answers nothing else."""
-    state = {out: "state" for _, out in opened.artifact.carried}
+    """Return which outputs are the next call's state; none of a network that answers nothing else.
+
+    One that its user pairs under another name may be an answer as well: it is judged like any.
+    """
+    state = {out: "state" for into, out in opened.artifact.carried if by_name(into, out)}
     return state if len(state) < len(opened.artifact.outputs) else {}
 
 
