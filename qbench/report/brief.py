@@ -15,6 +15,7 @@ from qbench.report.tables import (
     Table,
     Tone,
     accuracy_tone,
+    quality_tone,
     shown,
     size_tone,
     speed_tone,
@@ -74,6 +75,8 @@ def _entry(cell: Cell, name: str, notes: Notes) -> Entry:
         "file_size": size_tone(cell),
         "speedup": speed_tone(cell),
     }
+    if name in OF_OUTPUTS:
+        tones[name] = quality_tone(cell, name)
     cautions = _cautions(cell) if name == "speedup" else []
     cautions += [f"a call is {cell.filled}"] if cell.filled and name in ("latency", "throughput") else []
     mean, share = cell.figures["latency_mean"], cell.figures["escalated"]

@@ -171,6 +171,14 @@ class Cell:
         return next((fact.found for fact, _ in self.evidence if fact.what == "batch"), None)
 
     @property
+    def rests_on(self) -> str | None:
+        """The figure by which the output that decides is judged; None where labels judge, or nothing does."""
+        if isinstance(self.figures["accuracy"], Figure):
+            return None
+        least = worst(self.outputs)
+        return FIGURE_OF[least.decides] if least else None
+
+    @property
     def unstable(self) -> str | None:
         """Why its timing must not win anything, or None."""
         return next((v.text for v in self.verdicts if v.kind == "unstable"), None)
@@ -208,5 +216,5 @@ def told_here(name: str, cells: Sequence[Cell]) -> str:
 
 def _rests_on(cells: Sequence[Cell]) -> str | None:
     """Return the figure that all verdicts rest on: `worst_output` where on several, None where on none."""
-    deciding = {FIGURE_OF[least.decides] for cell in cells if (least := worst(cell.outputs))}
+    deciding = {cell.rests_on for cell in cells} - {None}
     return WORST if len(deciding) > 1 else next(iter(deciding), None)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from qbench.report.cell import Cell, told_here
 from qbench.report.figures import FIGURES, Absent, Figure, Value
+from qbench.report.outputs import FIGURE_OF, OF_OUTPUTS, WORST
 from qbench.report.recommend import Recommendation, recommend
 
 Tone = Literal["good", "bad", "neutral", "absent"]
@@ -125,6 +126,11 @@ def accuracy_tone(cell: Cell) -> Tone:
     return "neutral"
 
 
+def quality_tone(cell: Cell, name: str) -> Tone:
+    """Bad for the figure of outputs by which the judgement on this cell fails; else neutral."""
+    return accuracy_tone(cell) if name in (WORST, cell.rests_on) else "neutral"
+
+
 # --- the tables ----------------------------------------------------------------------------------
 
 
@@ -156,7 +162,10 @@ def verdict_table(cells: Sequence[Cell], *, stacked: bool = False) -> Table:
             below = ", ".join(word for word in (at.text, at.sub) if word)
             where = (Entry(str(place.model)), at) if apart else (Entry(str(place.model), sub=below),)
         rows.append((*where, *_shipped(advice, notes)))
-    right = ("speed-up", "accuracy", "size")
+    labelled = any(one.ship and isinstance(one.ship.figures["accuracy"], Figure) for one in found)
+    if not labelled and any(one.ship and one.ship.rests_on for one in found):
+        heads = tuple("quality" if head == "accuracy" else head for head in heads)
+    right = ("speed-up", "accuracy", "quality", "size")
     columns = tuple(Column(head, head in right, wide=stacked and head == "size") for head in heads)
     elsewhere = ", and elsewhere" if len(sites) > 1 else ""
     title = titled(
@@ -179,20 +188,30 @@ def _shipped(advice: Recommendation, notes: Notes) -> tuple[Entry, ...]:
     return (
         Entry(cell.technique, sub=cell.engine, cell=cell.number),
         shown(cell.figures["speedup"], notes, speed_tone(cell)),
-        shown(cell.figures["accuracy_difference"], notes, accuracy_tone(cell)),
+        _quality(cell, notes),
         shown(cell.figures["size_ratio"], notes, size_tone(cell)),
         _sureness(advice),
     )
+
+
+def _quality(cell: Cell, notes: Notes) -> Entry:
+    """Return the difference by labels; without any, the figure that the judgement rests on, and its name."""
+    difference = cell.figures["accuracy_difference"]
+    if isinstance(difference, Figure) or cell.rests_on is None:
+        return shown(difference, notes, accuracy_tone(cell))
+    entry = shown(cell.figures[WORST], notes, accuracy_tone(cell))
+    return replace(entry, sub=FIGURES[cell.rests_on].head)
 
 
 def _sureness(found: Recommendation) -> Entry:
     cell = found.ship
     if cell is None:
         raise ValueError("nothing is shipped, so there is nothing to be sure of")
+    what = "accuracy" if cell.rests_on is None else FIGURES[cell.rests_on].head
     words = {
-        "pass": "accuracy holds",
-        "inconclusive": "accuracy not proven",
-        "unjudged": "accuracy not judged",
+        "pass": f"{what} holds",
+        "inconclusive": f"{what} not proven",
+        "unjudged": f"{what} not judged",
     }
     word = "baseline" if cell.role == "fp32" else words.get(cell.judgement.outcome, cell.judgement.outcome)
     shaky = ", speed unstable" if cell.unstable else ""
@@ -200,7 +219,7 @@ def _sureness(found: Recommendation) -> Entry:
 
 
 MATRIX: tuple[tuple[str, Callable[[Cell], Tone], bool], ...] = (
-    ("accuracy", lambda _: "neutral", False),
+    ("accuracy", lambda _: "neutral", False),  # without labels: see quality_tone
     ("accuracy_difference", accuracy_tone, False),
     ("flips", lambda _: "neutral", True),
     ("file_size", size_tone, False),
@@ -237,7 +256,8 @@ def matrix_table(cells: Sequence[Cell]) -> Table:
             row.append(Entry(cell.engine))
         row.append(_status(cell, notes))
         for name, tone, _ in told:
-            row.append(shown(cell.figures[name], notes, tone(cell), _cautions(cell, name)))
+            told_tone = quality_tone(cell, name) if name in OF_OUTPUTS else tone(cell)
+            row.append(shown(cell.figures[name], notes, told_tone, _cautions(cell, name)))
         rows.append(tuple(row))
     title = where[0] if len(where) == 1 else "All cells"
     profile = cells[0].profile if cells else "no"
@@ -252,9 +272,10 @@ def _cautions(cell: Cell, name: str) -> list[str]:
         slower = isinstance(over, Figure) and over.high is not None and over.high < 1 and cell.role != "fp32"
         found = [f"slower than the best float cell, {cell.best_float}"] if slower else []
         return [*found, f"unstable: {cell.unstable}"] if cell.unstable else found
-    if name in ("accuracy", "agreement"):
+    if name in ("accuracy", WORST, *FIGURE_OF.values()):
         kinds = ("saturates", "caution")
-        return [f"{found.kind}: {found.text}" for found in cell.verdicts if found.kind in kinds]
+        judged = [cell.judgement.text] if name == cell.rests_on and cell.judgement.outcome != "pass" else []
+        return judged + [f"{found.kind}: {found.text}" for found in cell.verdicts if found.kind in kinds]
     if name in ("latency", "throughput"):
         mean = cell.figures["latency_mean"]
         told = [f"the median: an input may need a second network, and the mean is {mean}"]

@@ -11,7 +11,7 @@ from qbench.report.outputs_table import outputs_table
 from qbench.report.page import write_report
 from qbench.report.refusal import refusal_of
 from qbench.report.select import select
-from qbench.report.tables import matrix_table
+from qbench.report.tables import matrix_table, verdict_table
 
 HIDDEN = (Withheld("correct", "no labels"), Withheld("prediction", "no class scores"))
 
@@ -123,3 +123,27 @@ def test_every_output_stands_in_the_cell_s_table_with_its_reasons(tmp_path):
         text = written[name].read_text()
         assert "Every output beside float" in text
         assert "channels 4 to 6 of axis 1" in text
+
+
+def test_the_verdict_s_table_shows_what_it_rests_on_where_no_label_judges(tmp_path):
+    build = Builder(tmp_path)
+    for one, seconds, outputs in ((FP32, 0.010, ()), (FAST, 0.004, (PICTURE,))):
+        build.prepare(one, 1_000_000 if one is FP32 else 250_000)
+        build.score(one, correct(10), withheld=HIDDEN, labels=False, outputs=outputs)
+        build.deploy(one)
+        build.time(one, seconds, seconds * 1.01, seconds * 0.99)
+    table = verdict_table(select(build.run()))
+    heads = [column.head for column in table.columns]
+    shipped = dict(zip(heads, table.rows[0], strict=True))
+    assert "accuracy" not in heads
+    assert (shipped["quality"].text, shipped["quality"].sub) == ("45.2 dB", "SQNR")
+    assert shipped["how sure"].text == "SQNR holds"
+
+
+def test_the_figure_by_which_a_cell_fails_is_red_and_says_why(tmp_path):
+    found = cells(tmp_path, GONE)
+    for table in (brief_table(found), matrix_table(found)):
+        at = [column.head for column in table.columns].index("agreement")
+        assert table.rows[1][at].tone == "bad"
+    matrix = matrix_table(found)
+    assert any("output `second`" in note for note in matrix.notes)
