@@ -43,6 +43,15 @@ def by_name(into: str, out: str) -> bool:
     return into != out and _stem(into, BEFORE) == _stem(out, AFTER) != ""
 
 
+def state_alone(carried: Pairs, outputs: Sequence[TensorSpec]) -> tuple[str, ...]:
+    """Return the outputs that are state and nothing else; none of a network that answers nothing else.
+
+    One that its user pairs under another name may be an answer as well: it is judged like any.
+    """
+    found = tuple(out for into, out in carried if by_name(into, out))
+    return found if len(found) < len(outputs) else ()
+
+
 def told(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], pairs: Sequence[str]) -> Pairs:
     """Return the pairs that were written as `INPUT=OUTPUT`, checked.
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from qbench.quant.qdq_graph import OnnxGraph, Weight, opened, weights_in
+from qbench.quant.qdq_graph import OnnxGraph, Sizes, Weight, opened, weights_in
 
 CONVOLUTION, PRODUCT, RECURRENT = "convolutions", "matrix products", "recurrent layers"
 FAMILIES = {
@@ -46,8 +46,8 @@ class Network:
         return sum(self.work.get(family, 0.0) for family in families)
 
 
-def facts_of(path: Path) -> Network:
-    """Return the facts of an ONNX file.
+def facts_of(path: Path, sizes: Sizes | None = None) -> Network:
+    """Return the facts of an ONNX file, its work at these `sizes` of a call with one example.
 
     Raises:
         BadFile: see onnx_weights.
@@ -57,7 +57,9 @@ def facts_of(path: Path) -> Network:
     model = opened(onnx.load(path))
     graph = OnnxGraph(model)
     kinds = Counter(node.op_type for node in graph.nodes)
-    layers = [weight for weight in weights_in(model) if weight.multiplied and weight.operator in FAMILIES]
+    layers = [
+        weight for weight in weights_in(model, sizes) if weight.multiplied and weight.operator in FAMILIES
+    ]
     work, counted = _work(layers)
     by_hand = kinds["Sqrt"] > 0 and any(kinds[name] for name in SUMMED)
     return Network(

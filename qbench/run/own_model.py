@@ -13,7 +13,7 @@ from qbench.formats import samples
 from qbench.formats.onnx_file import checked
 from qbench.formats.samples import Samples, read_npz
 from qbench.formats.state import Pairs, paired, told, written
-from qbench.models.file import SUFFIX, sizes_of
+from qbench.models.file import SUFFIX, OnnxFile, sizes_of
 from qbench.quality.compare import read_kinds, refuse_unknown
 from qbench.run.pool import fitted
 from qbench.suite import Suite, SuiteModel
@@ -62,7 +62,9 @@ def for_network(suite: Suite, model: str, named: Collection[str]) -> tuple[Suite
     """
     from qbench.quant.network_facts import facts_of
 
-    return fitted(suite, facts_of(Path(model)), named)
+    (own,) = suite.model
+    sizes = {spec.name: spec.one for spec in OnnxFile(model, sizes=own.sizes).load().inputs if spec.one}
+    return fitted(suite, facts_of(Path(model), sizes), named)
 
 
 def _in_order(model: str, inputs: Path) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from qbench.cases import Param, Quantized, Scheme, State
 from qbench.errors import BadParameter, DoesNotFit
 from qbench.formats.asked import Answer, outputs_of
+from qbench.formats.state import state_alone
 from qbench.metrics import ACCURACY_LIMIT
 from qbench.quality.compare import assess
 from qbench.quality.judge import how_bad, judge
@@ -278,7 +279,8 @@ class Judge:
             return self._by_labels(given)
         names = [spec.name for spec in self.artifact.outputs]
         seen = {name: array[: self.count] for name, array in self.selection.inputs.items()}
-        found = assess(names, self.wanted, given, inputs=seen)
+        kinds = dict.fromkeys(state_alone(self.artifact.carried, self.artifact.outputs), "state")
+        found = assess(names, self.wanted, given, kinds=kinds, inputs=seen)
         judgement, bad = judge(found.outputs), how_bad(found.outputs) / self.limit
         if judgement.outcome == "fail" or found.collapses:
             bad += FAILS

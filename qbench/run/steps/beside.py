@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from qbench.cases import Case
-from qbench.formats.state import by_name
+from qbench.formats.state import state_alone
 from qbench.measure.verdict import drowned
 from qbench.quality.compare import Assessed, assess, broken, readings
 from qbench.quality.judge import single
@@ -69,12 +69,8 @@ def beside_float(opened: Opened, found: Sequence[Answer], request: StepRequest) 
 
 
 def _carried(opened: Opened) -> dict[str, str]:
-    """Return which outputs are the next call's state; none of a network that answers nothing else.
-
-    One that its user pairs under another name may be an answer as well: it is judged like any.
-    """
-    state = {out: "state" for into, out in opened.artifact.carried if by_name(into, out)}
-    return state if len(state) < len(opened.artifact.outputs) else {}
+    """Return which outputs are the next call's state: how a user reads none of them."""
+    return dict.fromkeys(state_alone(opened.artifact.carried, opened.artifact.outputs), "state")
 
 
 def _without_judgement(assessed: Assessed, reason: str) -> Beside:
