@@ -140,7 +140,7 @@ FIGURES: dict[str, Shown] = {
         _metric("sqnr", "SQNR"),
         Shown(
             "sqnr_worst_channel",
-            "SQNR, worst channel",
+            "worst channel",
             "higher",
             "Signal to quantization noise of the channel of any output in which the least of it is left.",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,9 +43,9 @@ def kept(path: str | Path) -> list[Answer]:
         BadFile: the file is not there or torn.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return [_output(file, number) for number in range(int(file["count"]))]
-    except (OSError, EOFError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise BadFile(
             f"the float network's answers in {path} cannot be read: {error}",
             fix="run again without --resume: they are asked for anew",
