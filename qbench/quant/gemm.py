@@ -17,7 +17,8 @@ def plain_gemms(model: Any) -> None:
     """Put every Gemm's alpha and beta into its stored weight and bias, in place, and make a row of the bias.
 
     onnxruntime's quantizer stops at a bias that is no row, and its integer kernels take biases in steps of
-    the product without alpha. Numbers that are not stored stay as they are.
+    the product without alpha. A stored bias that differs between rows is added behind the product. Numbers
+    that are not stored stay as they are.
     """
     from onnx import numpy_helper
 
@@ -39,9 +40,30 @@ def plain_gemms(model: Any) -> None:
                 model.graph.initializer.append(numpy_helper.from_array(array.copy(), own))
                 replaced.add(node.input[place])
                 node.input[place] = own
+    _add_matrices_behind(model)
     used = {name for node in OnnxGraph(model).nodes for name in node.input}
     for name in replaced - used:
         model.graph.initializer.remove(stored[name])
+
+
+def _add_matrices_behind(model: Any) -> None:
+    """Take every stored bias that is no row out of its Gemm; an Add behind it has the Gemm's output."""
+    from onnx import helper
+
+    ranks = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
+    nodes = []
+    for node in model.graph.node:
+        nodes.append(node)
+        bias = node.input[2] if node.op_type == "Gemm" and len(node.input) > 2 else ""
+        if ranks.get(bias, 1) > 1:
+            out, product = node.output[0], f"{node.output[0]}_product"
+            node.output[0] = product
+            del node.input[2]
+            nodes.append(helper.make_node("Add", [product, bias], [out], f"{node.name or out}_sum"))
+    if len(nodes) > len(model.graph.node):
+        kept = [type(node).FromString(node.SerializeToString()) for node in nodes]
+        del model.graph.node[:]
+        model.graph.node.extend(kept)
 
 
 def _row(bias: np.ndarray, across: int) -> np.ndarray:

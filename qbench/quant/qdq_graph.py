@@ -23,6 +23,7 @@ ONNX_MACS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "Conv": ((1,), ()),
     "FusedConv": ((1,), ()),
     "ConvTranspose": ((1,), ()),
+    "DeformConv": ((1,), ()),
     "Gemm": ((0, 1), ()),
     "FusedGemm": ((0, 1), ()),
     "MatMul": ((0, 1), ()),
@@ -118,7 +119,8 @@ def _others(products: list[Any], graph: OnnxGraph) -> Iterator[Weight]:
     """Yield the stored matrices that no known product uses: they are weights as well, and not covered."""
     used: set[str] = set()
     for node in products:
-        for name in node.input:
+        data = 0 not in ONNX_MACS[node.op_type][0]  # the first input is what a weight meets, and none itself
+        for name in list(node.input)[data:]:
             found, beside = graph.behind(name)
             used |= {source for source, _ in [*found, *beside]}
     for name, tensor in graph.stored.items():

@@ -80,17 +80,29 @@ def _plain(value: Any) -> Any:
 
 def stored(node: Node, free: int = 1) -> Any:
     """Return the case's model with all inputs but the first stored in it, as weights of a network are."""
+    names = [value.name for value in node.model.graph.input][free:]
+    return _storing(node, [name for name in names if _is_array(node.given[name])])
+
+
+def stored_alone(node: Node, name: str) -> Any:
+    """Return the case's model with this one input stored in it."""
+    return _storing(node, [name])
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind not in "OUS"
+
+
+def _storing(node: Node, names: list[str]) -> Any:
     import onnx
     from onnx import numpy_helper
 
     model = onnx.ModelProto()
     model.CopyFrom(node.model)
-    for value in list(model.graph.input)[free:]:
-        array = node.given[value.name]
-        if isinstance(array, np.ndarray) and array.dtype.kind not in "OUS":
-            model.graph.initializer.append(numpy_helper.from_array(array, value.name))
-            if model.ir_version > 3:  # up to 3, what is stored has to be an input as well
-                model.graph.input.remove(value)
+    for value in [value for value in model.graph.input if value.name in names]:
+        model.graph.initializer.append(numpy_helper.from_array(node.given[value.name], value.name))
+        if model.ir_version > 3:  # up to 3, what is stored has to be an input as well
+            model.graph.input.remove(value)
     return model
 
 

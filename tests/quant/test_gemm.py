@@ -44,7 +44,7 @@ def test_what_others_share_stays_theirs():
     assert set(initializers(model)) > {"w", "b"}
 
 
-def test_a_bias_for_every_example_and_numbers_that_are_computed_stay():
+def test_a_bias_for_every_example_is_added_behind_and_numbers_that_are_computed_stay():
     nodes = [
         node("Gemm", ["x", "w", "b"], ["h"]),
         node("Relu", ["v"], ["u"]),
@@ -55,4 +55,6 @@ def test_a_bias_for_every_example_and_numbers_that_are_computed_stay():
     plain_gemms(model)
     np.testing.assert_allclose(said(model, X), before, atol=1e-5)
     assert initializers(model)["b"].shape == (5, 4)
-    assert model.graph.node[2].attribute[0].f == 2
+    assert [one.op_type for one in model.graph.node] == ["Gemm", "Add", "Relu", "Gemm"]
+    assert list(model.graph.node[0].input) == ["x", "w"]
+    assert model.graph.node[3].attribute[0].f == 2
