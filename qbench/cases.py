@@ -100,11 +100,13 @@ class Hop:
     calibration: DataSpec | None = None  # what this hop looks at, where it needs data
     training: DataSpec | None = None  # what it learns from
     selection: DataSpec | None = None  # what it chooses by
+    checked: DataSpec | None = None  # of a source that is a file: what its answers are asked about
 
     @property
     def data(self) -> tuple[DataSpec, ...]:
         """Return all examples that this hop needs."""
-        return tuple(spec for spec in (self.calibration, self.training, self.selection) if spec)
+        needs = (self.calibration, self.training, self.selection, self.checked)
+        return tuple(spec for spec in needs if spec)
 
     def __str__(self) -> str:
         """Write it as `qbench plan` shows it."""

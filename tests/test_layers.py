@@ -16,13 +16,16 @@ WORDS = {
 }  # fmt: skip
 NUMERICS = WORDS | {"formats", "quant", "quality"}
 PLUGINS = {"strategies", "models", "tasks", "data", "backends", "meters"}
-EVERYTHING = NUMERICS | PLUGINS | {"measure", "run", "report", "gate", "show", "progress", "doctor", "cli"}
+EVERYTHING = (
+    NUMERICS | PLUGINS | {"referee", "measure", "run", "report", "gate", "show", "progress", "doctor", "cli"}
+)
 MAY_IMPORT = {
     **{word: WORDS for word in WORDS},  # each other, without a circle: see the test below
     "__init__": set(),
     "quant": WORDS | {"quality"},
     "formats": WORDS | {"quant"},
     "quality": WORDS,  # numbers beside numbers: knows no model, engine or file
+    "referee": NUMERICS,  # reads files by voices of its own: no backend, which it judges
     "measure": WORDS,  # takes callables: knows no model and no engine
     "data": WORDS,
     "backends": NUMERICS,
@@ -32,7 +35,7 @@ MAY_IMPORT = {
     "models": NUMERICS | {"data"},
     "report": WORDS | {"quality"},  # works on records alone, wherever they were measured
     "gate": WORDS | {"report"},
-    "run": NUMERICS | PLUGINS | {"measure"},
+    "run": NUMERICS | PLUGINS | {"measure", "referee"},
     "show": EVERYTHING - {"cli", "gate", "report"},
     "progress": WORDS | {"run", "show"},
     "doctor": EVERYTHING - {"cli", "gate", "report"},
@@ -77,6 +80,9 @@ EXCEPTIONS = {
         "what a quantized file says itself, with simulated integers",
     ),
     "formats/unrolled.py": ({"onnxruntime"}, "it runs the float source, to see its states"),
+    "referee/asking.py": ({"openblas"}, "a voice has one thread, whatever its library takes by itself"),
+    "referee/voices/onnxruntime.py": ({"onnxruntime"}, "a voice: the library that it asks"),
+    "referee/voices/openvino.py": ({"openvino"}, "a voice: the library that it asks"),
     "quant/ir_graph.py": ({"openvino"}, "the format's only reader"),
     "quant/layer_times.py": ({"onnxruntime"}, "its profiler is asked what each layer takes"),
     "quant/qdq_layout.py": (

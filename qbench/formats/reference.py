@@ -1,6 +1,8 @@
-"""What the float source answers for a few fixed inputs, kept beside the artifact made from it.
+"""What the source network answers for a few inputs, kept beside every artifact that is made from it.
 
-An engine whose float outputs do not meet these is wrong, however fast it is, and nobody would know.
+An engine whose float outputs do not meet these is wrong, however fast it is, and nobody would know. The
+source of a zoo's model is a live torch module, and answers itself; for a user's ONNX file several readers are
+asked (qbench.referee), on the user's own samples.
 
 A quantized file has answers of its own: those of the same file with every integer simulated in float, kept
 beside it and beside no other. An engine may be wrong although the file is right: openvino 2026.4.1 answers a
@@ -9,10 +11,12 @@ chain of integer matrix products of a fixed batch of 8 with errors larger than t
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +24,7 @@ import numpy as np
 
 from qbench.cases import Quantized
 from qbench.errors import BadFile
-from qbench.quant.cascade import ESCALATED, escalated_at
+from qbench.formats.calls import Call, Span, by_example, call_of, filled, spans_of
 from qbench.quant.ir_graph import simulated_outputs
 from qbench.quant.program import read_program
 
@@ -32,11 +36,69 @@ SIMULATED = "artifact.simulated.npz"
 ASKED = "artifact.asked.npz"
 NO_SIMULATION = "no simulated answers"  # the name of the artifact's note that says why
 COUNT = 8  # inputs: enough to meet every code path of a batch, cheap enough for every score
-COUNT_OF_FILE = 2  # for the source that is a file: its evaluator is plain numpy, and slow
+Outputs = tuple[np.ndarray, ...]  # of one call, in the file's order and as the network gives them
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """A reader of the source that meets no other, and where it parts from those that agree."""
+
+    title: str  # "openvino"
+    maker: str  # the library that it is
+    how: str  # "by 0.43 of the range of output 'y'"
+    operator: str = ""  # "MatMul at node '/attn/MatMul'"; "": it could not be found
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Who says what the source answers."""
+
+    agreed: tuple[str, ...] = ()  # readers that agree; none: the source itself was asked
+    alone: tuple[Alone, ...] = ()
+    why_none: str = ""  # why nobody's answer is kept
+
+    def __str__(self) -> str:
+        """Name them as a sentence does: `onnxruntime and openvino`."""
+        if not self.agreed:
+            return "the source network"
+        return " and ".join(filter(None, [", ".join(self.agreed[:-1]), self.agreed[-1]]))
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Inputs, in calls, with the answers that belong to them.
+
+    Shapes:
+        inputs: (count, ...) each, in the examples' form.
+        outputs: an array an output for every call, as the network gives it; None where nobody is believed.
+    """
+
+    inputs: dict[str, np.ndarray]
+    spans: tuple[Span, ...]
+    outputs: tuple[Outputs, ...] | None
+    told: Told = Told()
+
+    @property
+    def answers(self) -> tuple[Outputs, ...]:
+        """Return the outputs where there are any, and none otherwise."""
+        return self.outputs or ()
+
+    def calls(self, specs: Sequence[TensorSpec]) -> list[Call]:
+        """Return what an engine is asked, one after the other."""
+        return [call_of(specs, self.inputs, span) for span in self.spans]
+
+    def by_example(self, specs: Sequence[TensorSpec]) -> list[np.ndarray | None]:
+        """Return each output for all examples, (count, ...); None where they cannot be told apart."""
+        return by_example(specs, self.spans, self.answers)
 
 
 def reference_inputs(specs: tuple[TensorSpec, ...], count: int = COUNT) -> dict[str, np.ndarray]:
-    """Return fixed inputs: standard normal where floating, zeros elsewhere; free dimensions are the batch."""
+    """Return fixed inputs: standard normal where floating, zeros elsewhere; free dimensions are the batch.
+
+    For the networks of the zoo alone, which are known to answer such. A stranger's network is asked about
+    its owner's samples: a text detector's answers to noise are all alike, and no error relative to their
+    range means anything.
+    """
     rng = np.random.default_rng(0)
     inputs = {}
     for spec in specs:
@@ -48,32 +110,29 @@ def reference_inputs(specs: tuple[TensorSpec, ...], count: int = COUNT) -> dict[
 
 def keep_reference(artifact: Artifact, folder: Path) -> None:
     """Ask a live torch module, the source itself, before any technique has touched it; keep its answers."""
+    inputs = reference_inputs(artifact.inputs)
+    spans = spans_of(artifact.inputs, inputs)
+    outputs = _module_says(artifact.module, [call_of(artifact.inputs, inputs, span) for span in spans])
+    write_kept(folder / NAME, Kept(inputs, spans, tuple(outputs)))
+
+
+def _module_says(module: Any, calls: Sequence[Call]) -> list[Outputs]:
     import torch
 
-    inputs = reference_inputs(artifact.inputs)
+    said = []
     with torch.no_grad():
-        answers = artifact.module(*(torch.from_numpy(array) for array in inputs.values()))
-    first = answers if isinstance(answers, torch.Tensor) else next(iter(answers))
-    write_reference(folder, inputs, first.float().numpy())
+        for call in calls:
+            answers = module(*(torch.from_numpy(array) for array in call.values()))
+            several = [answers] if isinstance(answers, torch.Tensor) else answers
+            said.append(tuple(_as_array(tensor) for tensor in several))
+    return said
 
 
-def keep_reference_of_file(artifact: Artifact, folder: Path) -> None:
-    """Ask an ONNX file through the standard's own evaluator, which shares no code with any engine.
+def _as_array(tensor: Any) -> np.ndarray:
+    return np.asarray((tensor.float() if tensor.is_floating_point() else tensor).numpy())
 
-    A network with an operator that it lacks goes without: `read_reference` then returns None, and the score
-    says so.
-    """
-    from onnx.reference import ReferenceEvaluator
 
-    inputs = reference_inputs(artifact.inputs, COUNT_OF_FILE)
-    try:
-        with np.errstate(all="ignore"):
-            answers: Any = ReferenceEvaluator(str(artifact.path)).run(None, inputs)
-            outputs = np.asarray(answers[0])
-    except Exception:  # it raises what its operators raise: a missing one, a shape it does not expect
-        return
-    if outputs.size and np.isfinite(outputs).all():
-        write_reference(folder, inputs, outputs)
+# --- a quantized file's own answers -----------------------------------------------------------------
 
 
 def keep_simulated(artifact: Artifact, folder: Path, before: Path | None = None) -> str | None:
@@ -95,23 +154,24 @@ def keep_simulated(artifact: Artifact, folder: Path, before: Path | None = None)
     if artifact.state.scheme.dynamic or artifact.state.scheme.activation_bits is None:
         return "integers inside one operator of the file are not simulated: only fixed scales are"
     kept = read_reference(folder)
-    inputs = _and_asked(folder, kept[0] if kept else reference_inputs(artifact.inputs))
+    inputs = _and_asked(folder, kept.inputs if kept else reference_inputs(artifact.inputs))
+    inputs = filled(artifact.inputs, inputs)
+    spans = spans_of(artifact.inputs, inputs)
+    calls = [call_of(artifact.inputs, inputs, span) for span in spans]
     try:
-        outputs, more = SIMULATORS[artifact.format](artifact.path or Path(), inputs), {}
-        if at := escalated_at([spec.name for spec in artifact.outputs]):
-            more[ESCALATED] = _all_as_written(artifact.path or Path(), inputs)[at]
+        outputs = SIMULATORS[artifact.format](artifact.path or Path(), calls)
     except ImportError as error:
         return f"the library that simulates them is missing where the file was made ({error})"
     except Exception as error:  # the library's own kinds; that the file is broken is for each engine to say
         return f"its simulation stopped: {str(error).strip().splitlines()[-1]}"
-    if not np.isfinite(outputs).all():
+    if not all(np.isfinite(array).all() for call in outputs for array in call if array.dtype.kind == "f"):
         return "simulated, it answers with NaN or infinity"
-    _write(folder / SIMULATED, inputs, outputs, more)
+    write_kept(folder / SIMULATED, Kept(inputs, spans, tuple(outputs)))
     return None
 
 
 def keep_asked(folder: Path, inputs: dict[str, np.ndarray]) -> None:
-    """Let a technique name inputs by which its file is to be compared too, where noise does not reach all."""
+    """Let a technique name inputs by which its file is to be compared too, where others do not reach all."""
     arrays: dict[str, Any] = inputs
     np.savez(folder / ASKED, **arrays)
 
@@ -123,12 +183,8 @@ def _and_asked(folder: Path, inputs: dict[str, np.ndarray]) -> dict[str, np.ndar
         return {name: np.concatenate([array, asked[name]]) for name, array in inputs.items()}
 
 
-def _as_written(path: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
-    return _all_as_written(path, inputs)[0]
-
-
-def _all_as_written(path: Path, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-    """Return every output, a file of a fixed batch asked as often as it takes."""
+def as_written(path: Path, calls: Sequence[Call]) -> list[Outputs]:
+    """Return all outputs of an ONNX file for every call, run node by node in the order of the file."""
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before the import, which starts a thread otherwise
     import onnxruntime
 
@@ -137,47 +193,33 @@ def _all_as_written(path: Path, inputs: dict[str, np.ndarray]) -> list[np.ndarra
     options.intra_op_num_threads = 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    count = len(next(iter(inputs.values())))
-    fixed = session.get_inputs()[0].shape[0]
-    size = fixed if isinstance(fixed, int) else count
-    parts = [
-        session.run(None, {name: array[start : start + size] for name, array in inputs.items()})
-        for start in range(0, count, size)
-    ]
-    return [np.concatenate([np.asarray(part) for part in output]) for output in zip(*parts, strict=True)]
+    return [tuple(np.asarray(array) for array in session.run(None, call)) for call in calls]
 
 
-def _operator_by_operator(path: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
-    import torch
-
+def _operator_by_operator(path: Path, calls: Sequence[Call]) -> list[Outputs]:
     module: Any = read_program(path).module()
-    with torch.no_grad():
-        answers = module(*(torch.from_numpy(array) for array in inputs.values()))
-    first = answers if isinstance(answers, torch.Tensor) else next(iter(answers))
-    return np.asarray(first.float().numpy())
+    return _module_says(module, calls)
 
 
 COMPILED = ("pt2",)  # from a program, which is what they are held to
-SIMULATORS: dict[str, Callable[[Path, dict[str, np.ndarray]], np.ndarray]] = {
-    "onnx": _as_written,
+SIMULATORS: dict[str, Callable[[Path, Sequence[Call]], list[Outputs]]] = {
+    "onnx": as_written,
     "openvino": simulated_outputs,
     "exported": _operator_by_operator,
 }
 
 
-def write_reference(folder: Path, inputs: dict[str, np.ndarray], outputs: np.ndarray) -> None:
-    """Keep inputs with the outputs that belong to them."""
-    _write(folder / NAME, inputs, outputs)
+# --- files ------------------------------------------------------------------------------------------
 
 
-def _write(
-    path: Path,
-    inputs: dict[str, np.ndarray],
-    outputs: np.ndarray,
-    more: dict[str, np.ndarray] | None = None,
-) -> None:
-    arrays: dict[str, Any] = {f"in_{name}": array for name, array in inputs.items()}
-    np.savez(path, outputs=outputs, **arrays | (more or {}))
+def write_kept(path: Path, kept: Kept) -> None:
+    """Write inputs with the outputs that belong to them."""
+    arrays: dict[str, Any] = {f"in_{name}": array for name, array in kept.inputs.items()}
+    for call, outputs in enumerate(kept.answers):
+        arrays |= {f"out_{call}_{number}": array for number, array in enumerate(outputs)}
+    arrays["spans"] = np.array(kept.spans, np.int64).reshape(-1, 2)
+    arrays["told"] = np.array(json.dumps(asdict(kept.told)))
+    np.savez(path, **arrays)
 
 
 def pass_on_reference(before: Path, folder: Path) -> None:
@@ -186,8 +228,8 @@ def pass_on_reference(before: Path, folder: Path) -> None:
         shutil.copyfile(before / NAME, folder / NAME)
 
 
-def read_reference(folder: Path) -> tuple[dict[str, np.ndarray], np.ndarray] | None:
-    """Return inputs and the float source's outputs, or None where the source could not be asked.
+def read_reference(folder: Path) -> Kept | None:
+    """Return inputs and the float source's outputs, or None where nobody was asked.
 
     Raises:
         BadFile: the file is torn.
@@ -195,26 +237,32 @@ def read_reference(folder: Path) -> tuple[dict[str, np.ndarray], np.ndarray] | N
     return _read(folder / NAME)
 
 
-def read_simulated(folder: Path, what: str = "outputs") -> tuple[dict[str, np.ndarray], np.ndarray] | None:
+def read_simulated(folder: Path) -> Kept | None:
     """Return inputs and this file's own outputs with simulated integers, or None where it has none.
-
-    `what` may be ESCALATED, for a file with two networks: for which inputs the second one answered.
 
     Raises:
         BadFile: the file is torn.
     """
-    return _read(folder / SIMULATED, what)
+    return _read(folder / SIMULATED)
 
 
-def _read(path: Path, what: str = "outputs") -> tuple[dict[str, np.ndarray], np.ndarray] | None:
+def _read(path: Path) -> Kept | None:
     if not path.is_file():
         return None
     try:
         with path.open("rb") as file, np.load(file) as kept:  # numpy leaves a torn file open
-            inputs = {name[3:]: kept[name] for name in kept.files if name.startswith("in_")}
-            return inputs, kept[what]
+            names = kept.files
+            inputs = {name[3:]: kept[name] for name in names if name.startswith("in_")}
+            spans = tuple((int(start), int(stop)) for start, stop in kept["spans"])
+            calls = [
+                tuple(kept[f"out_{call}_{n}"] for n in range(len(names)) if f"out_{call}_{n}" in names)
+                for call in range(len(spans))
+            ]
+            raw = json.loads(str(kept["told"]))
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise BadFile(f"{path} cannot be read: {error}", fix="delete that folder and run again") from error
+    told = Told(tuple(raw["agreed"]), tuple(Alone(**one) for one in raw["alone"]), raw["why_none"])
+    return Kept(inputs, spans, tuple(calls) if any(calls) else None, told)
 
 
 def relative_error(outputs: np.ndarray, reference: np.ndarray) -> float:

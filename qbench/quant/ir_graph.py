@@ -8,7 +8,7 @@ that restore it (Convert, Subtract, Multiply, FakeQuantize, Reshape, ...) to the
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -76,8 +76,8 @@ def save_ir(model: Any, folder: Path) -> Path:
     return path
 
 
-def simulated_outputs(path: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
-    """Return an IR's first output with its integers simulated: every FakeQuantize written out in float.
+def simulated_outputs(path: Path, calls: Sequence[dict[str, np.ndarray]]) -> list[tuple[np.ndarray, ...]]:
+    """Return an IR's outputs for every call, its integers simulated: each FakeQuantize written out in float.
 
     An engine finds nothing there to make integer kernels of. Weights that are stored as integers are restored
     to float, which is exact; left as they are, openvino 2026.4.1 rounds activations beside them as they come.
@@ -87,7 +87,12 @@ def simulated_outputs(path: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
     write_out(model)
     restore_weights(model)
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": "1"}
-    return openvino.Core().compile_model(model, "CPU", settings)(inputs)[0].copy()
+    compiled = openvino.Core().compile_model(model, "CPU", settings)
+    said = []
+    for call in calls:
+        results = compiled(call)
+        said.append(tuple(results[port].copy() for port in compiled.outputs))
+    return said
 
 
 def write_out(model: Any) -> int:

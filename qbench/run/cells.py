@@ -34,6 +34,8 @@ from qbench.run.way import Goal, find_way, version_or_none
 from qbench.suite import CAPS, Suite, SuiteModel, SuiteScenario, Technique
 from qbench.sweep import choice_of
 
+CHECKED = 8  # examples about which a file is asked: a batch that is no single one, cheap for every engine
+
 
 @dataclass(frozen=True, slots=True)
 class Skip:
@@ -157,7 +159,10 @@ class Matrix:
         scenario: SuiteScenario | None,
     ) -> tuple[Case, str | None]:
         engine, probe = BACKENDS[backend](), target.probes[backend].on(target.hardware.device)
-        source = Hop("source", chosen, model.format, Float(), self._content_of(chosen.name, model))
+        source = Hop(
+            "source", chosen, model.format, Float(), self._content_of(chosen.name, model),
+            checked=self._checked(model, task),
+        )  # fmt: skip
         reason: str | None = None
         way: tuple[Hop, ...] = (source,)
         try:
@@ -233,6 +238,15 @@ class Matrix:
             if not self._sizes[task][0] or split in self._sizes[task][0]:
                 return wanted
         return self._data(task, "calibration", self.suite.calibration.count, seed)
+
+    def _checked(self, model: Model, task: Choice) -> DataSpec | None:
+        """Return the examples about which a file is asked what it answers; a live module answers itself."""
+        if model.format != "onnx":
+            return None
+        split = "calibration"
+        self._data(task, split, CHECKED, None)  # so that it is known which splits there are
+        sizes = self._sizes[task][0]
+        return self._data(task, split if split in sizes or not sizes else next(iter(sizes)), CHECKED, None)
 
     def _data(self, task: Choice, split: str, wanted: int, seed: int | None) -> DataSpec:
         """Return which examples; where the data is not here, a count that nobody will ask for."""

@@ -11,9 +11,10 @@ from qbench.cases import ArtifactSpec, Case, Choice, DataSpec, Deployment, Float
 from qbench.errors import DoesNotFit
 from qbench.formats import cache
 from qbench.formats.artifact import load, save
+from qbench.formats.calls import call_of, filled, spans_of
 from qbench.formats.edges import EDGES
 from qbench.formats.proof import covered
-from qbench.formats.reference import reference_inputs, write_reference
+from qbench.formats.reference import NAME, Kept, reference_inputs, write_kept
 from qbench.run.protocol import StepRequest
 from qbench.strategies.base import STRATEGIES, Calibration, Selection, Training
 from qbench.tasks.base import Examples, store
@@ -130,10 +131,12 @@ def deploy(images, in_format):
         if not cache.holds(spec):
             making = cache.workspace(spec)
             shutil.copytree(artifact.path.parent, making, dirs_exist_ok=True)
-            inputs = reference_inputs(in_format("torch").inputs)
+            inputs = filled(artifact.inputs, reference_inputs(in_format("torch").inputs))
+            spans = spans_of(artifact.inputs, inputs)
+            calls = [call_of(artifact.inputs, inputs, span)["images"] for span in spans]
             with torch.no_grad():
-                wanted = in_format("torch").module(torch.from_numpy(inputs["images"])).numpy()
-            write_reference(making, inputs, wanted)
+                wanted = [(in_format("torch").module(torch.from_numpy(call)).numpy(),) for call in calls]
+            write_kept(making / NAME, Kept(inputs, spans, tuple(wanted)))
             moved = replace(artifact, path=making / artifact.path.name)
             save(replace(moved, covered=covered(moved)), making, spec)
             cache.publish(making, spec)

@@ -19,7 +19,8 @@ from qbench.formats.reference import NO_SIMULATION, SIMULATED, keep_simulated, r
 from qbench.records import Failed, find
 from qbench.run.perform import perform
 from qbench.run.protocol import StepRequest, Trace
-from qbench.run.steps.check import SIMULATED_LIMIT, WrongOutputs
+from qbench.run.steps.answers import WrongOutputs
+from qbench.run.steps.check_integers import SIMULATED_LIMIT
 from qbench.run.steps.prepare import _simulate
 from qbench.run.steps.score import score
 from qbench.strategies.base import STRATEGIES, Calibration, Selection, Training
@@ -157,7 +158,7 @@ def changed(monkeypatch, change):
     """Let the engine give the kept answers, one number of them changed where `change` says so of the rows."""
 
     def give(request):
-        _, wanted = read_simulated(kept_in(request))
+        wanted = read_simulated(kept_in(request)).outputs[-1][0]
 
         def run(_, inputs):
             rows = len(inputs["x0"])
@@ -208,8 +209,9 @@ def test_the_files_own_answers_are_those_of_its_formulas(tmp_path):
 
     artifact = chain(tmp_path, None)
     assert keep_simulated(artifact, tmp_path) is None
-    inputs, outputs = read_simulated(tmp_path)
-    (wanted,) = ReferenceEvaluator(str(artifact.path)).run(None, inputs)
+    kept = read_simulated(tmp_path)
+    (outputs,) = kept.by_example(artifact.outputs)
+    (wanted,) = ReferenceEvaluator(str(artifact.path)).run(None, kept.inputs)
     np.testing.assert_allclose(
         outputs, wanted, atol=0.02 * np.ptp(wanted)
     )  # a half may be rounded either way
@@ -270,7 +272,8 @@ def test_an_ir_has_answers_of_its_own_too(in_format, images, tmp_path):
     data = Calibration("images", {"images": images})
     product = STRATEGIES["nncf_int8"]().apply(in_format("openvino"), data, tmp_path)
     assert keep_simulated(product, tmp_path) is None
-    inputs, wanted = read_simulated(tmp_path)
+    kept = read_simulated(tmp_path)
+    inputs, (wanted,) = kept.inputs, kept.by_example(product.outputs)
     given = BACKENDS["openvino"]().load(product, Placement()).run(inputs)[0]
     assert 0 < relative_error(given, wanted) < 0.1  # integer kernels here, none there
     floats = BACKENDS["openvino"]().load(in_format("openvino"), Placement()).run(inputs)[0]
@@ -289,5 +292,5 @@ def test_rounding_written_out_is_rounding(tmp_path):
     path = save_ir(model, tmp_path)
     values = np.array([[-9, -0.9, -0.3, 0.25, 0.75, 0.8, 9]], "f4")
     np.testing.assert_allclose(
-        simulated_outputs(path, {"x": values}), [[-1, -1, -0.5, 0, 1, 1, 1]], atol=1e-6
+        simulated_outputs(path, [{"x": values}])[0][0], [[-1, -1, -0.5, 0, 1, 1, 1]], atol=1e-6
     )

@@ -114,7 +114,7 @@ def kept(request):
     """Return how many inputs the simulated answers are for."""
     from qbench.formats.reference import read_simulated
 
-    return len(read_simulated(cache.folder_of(request.step.subject.deployment.artifact))[1])
+    return len(read_simulated(cache.folder_of(request.step.subject.deployment.artifact)).spans)
 
 
 def test_an_input_that_went_the_other_way_is_no_wrong_answer(placed, monkeypatch):
@@ -123,19 +123,19 @@ def test_an_input_that_went_the_other_way_is_no_wrong_answer(placed, monkeypatch
     found = score(request, Trace())
     assert 0 < find(found, "simulated_error").samples[0] < 0.1
     before = open_case(request, Trace())
-    from qbench.run.steps.check import _with_simulation
+    from qbench.run.steps.check_integers import with_simulation
 
     turned(monkeypatch, 1, 6)  # twelve are kept
-    assert 0 < _with_simulation(before).samples[0] < 0.1
+    assert 0 < with_simulation(before).samples[0] < 0.1
 
 
 def test_an_engine_that_chooses_the_other_network_for_most_is_wrong(placed, monkeypatch):
-    from qbench.run.steps.check import _with_simulation
+    from qbench.run.steps.check_integers import with_simulation
 
     opened = open_case(placed(), Trace())
     turned(monkeypatch, 0, 7)
     with pytest.raises(WrongOutputs, match="chose the other network for 7 of 12 inputs(.|\n)*fix: leave"):
-        _with_simulation(opened)
+        with_simulation(opened)
 
 
 @pytest.mark.parametrize("second", [0, 1])

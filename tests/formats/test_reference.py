@@ -5,11 +5,14 @@ from qbench.errors import BadFile
 from qbench.formats.artifact import TensorSpec
 from qbench.formats.reference import (
     NAME,
+    Alone,
+    Kept,
+    Told,
     pass_on_reference,
     read_reference,
     reference_inputs,
     relative_error,
-    write_reference,
+    write_kept,
 )
 
 WANTED = np.array([[0.0, 4.0], [2.0, -4.0]], np.float32)  # a range of 8
@@ -56,11 +59,31 @@ def test_answers_are_kept_passed_on_and_read(tmp_path):
     before, after = tmp_path / "before", tmp_path / "after"
     before.mkdir()
     after.mkdir()
-    write_reference(before, {"a/b:0": np.ones((2, 3)), "outputs": np.zeros(2)}, WANTED)
+    inputs = {"a/b:0": np.ones((2, 3)), "outputs": np.zeros(2), "file": np.ones(2)}
+    outputs = ((WANTED[:1], np.array([3])), (WANTED, np.array([3, 4])))
+    told = Told(("one", "two"), (Alone("three", "maker", "by 0.5", "MatMul at node 'm'"),))
+    write_kept(before / NAME, Kept(inputs, ((0, 1), (0, 2)), outputs, told))
     pass_on_reference(before, after)
-    inputs, outputs = read_reference(after)
-    assert list(inputs) == ["a/b:0", "outputs"]
-    np.testing.assert_array_equal(outputs, WANTED)
+    kept = read_reference(after)
+    assert list(kept.inputs) == ["a/b:0", "outputs", "file"]
+    assert kept.spans == ((0, 1), (0, 2))
+    assert kept.told == told
+    assert str(kept.told) == "one and two"
+    for call, wanted in zip(kept.outputs, outputs, strict=True):
+        for array, right in zip(call, wanted, strict=True):
+            np.testing.assert_array_equal(array, right)
+    specs = TensorSpec("y", "float32", (None, 2)), TensorSpec("label", "int64", (None,))
+    first, second = kept.by_example(specs)  # of the call that has them all
+    np.testing.assert_array_equal(first, WANTED)
+    assert second.tolist() == [3, 4]
+
+
+def test_where_nobody_is_believed_the_inputs_are_kept_and_the_reason(tmp_path):
+    write_kept(tmp_path / NAME, Kept({"x": WANTED}, ((0, 2),), None, Told(why_none="two against two")))
+    kept = read_reference(tmp_path)
+    assert kept.outputs is None
+    assert kept.told.why_none == "two against two"
+    np.testing.assert_array_equal(kept.inputs["x"], WANTED)
 
 
 def test_a_source_that_could_not_be_asked_left_nothing(tmp_path):
@@ -69,7 +92,7 @@ def test_a_source_that_could_not_be_asked_left_nothing(tmp_path):
 
 @pytest.mark.parametrize("keep", [0, 10, 200])
 def test_a_torn_file_is_named(tmp_path, keep):
-    write_reference(tmp_path, {"x": np.ones((2, 3))}, WANTED)
+    write_kept(tmp_path / NAME, Kept({"x": np.ones((2, 3))}, ((0, 2),), ((WANTED,),)))
     (tmp_path / NAME).write_bytes((tmp_path / NAME).read_bytes()[:keep])
     with pytest.raises(BadFile, match="delete that folder"):
         read_reference(tmp_path)

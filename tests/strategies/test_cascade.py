@@ -210,9 +210,9 @@ def test_the_shapes_are_those_of_one_input(in_format, images, tmp_path):
 def test_the_file_is_compared_by_inputs_that_reach_both_networks(in_format, images, tmp_path):
     product = made(in_format, images, tmp_path, threshold=0.112)
     assert keep_simulated(product, tmp_path) is None
-    inputs, wanted = read_simulated(tmp_path)
-    _, went = read_simulated(tmp_path, ESCALATED)
-    scores, here = asked(product, inputs["images"])
+    kept = read_simulated(tmp_path)
+    wanted, went = kept.by_example(product.outputs)
+    scores, here = asked(product, kept.inputs["images"])
     assert len(wanted) == len(went) == 1 + 4  # noise, and the two least and most sure examples
     assert went[-4:].tolist() == here[-4:].tolist() == [1, 1, 0, 0]
     assert np.abs(scores - wanted)[went == here].max() < 0.1 * np.ptp(wanted)

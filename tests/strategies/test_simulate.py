@@ -9,7 +9,7 @@ from qbench.backends.base import BACKENDS, Placement
 from qbench.cases import Choice, FakeQuant, Float, Hop, Quantized, Scheme
 from qbench.errors import DoesNotFit
 from qbench.formats.proof import prove
-from qbench.formats.reference import _as_written, relative_error
+from qbench.formats.reference import as_written, relative_error
 from qbench.quant.ir_graph import ir_weights, runtime, save_ir, simulated_outputs
 from qbench.run.way import Goal, find_way
 from qbench.strategies.base import STRATEGIES, Calibration
@@ -37,8 +37,8 @@ def made(in_format, images, tmp_path):
 @pytest.mark.parametrize("name", ["static_int8", "nncf_int8"])
 def test_the_twin_of_an_onnx_file_says_what_the_file_says(name, made, images):
     source, twin = made("onnx", name), made("onnx", name, "simulate")
-    wanted = _as_written(source.path, {"images": images})
-    assert relative_error(_as_written(twin.path, {"images": images}), wanted) < 1e-6
+    wanted = as_written(source.path, [{"images": images}])[0][0]
+    assert relative_error(as_written(twin.path, [{"images": images}])[0][0], wanted) < 1e-6
     operators = {node.op_type for node in onnx.load(twin.path).graph.node}
     assert not any("Linear" in name for name in operators)
     assert {tensor.data_type for tensor in onnx.load(twin.path).graph.initializer} <= {1, 7}  # float, int64
@@ -51,7 +51,7 @@ def test_the_twin_of_an_onnx_file_says_what_the_file_says(name, made, images):
 
 def test_the_twin_of_an_ir_says_what_the_ir_says(made, images):
     source, twin = made("openvino", "nncf_int8"), made("openvino", "nncf_int8", "simulate")
-    wanted = simulated_outputs(source.path, {"images": images})
+    wanted = simulated_outputs(source.path, [{"images": images}])[0][0]
     run = BACKENDS["openvino"]().load(twin, Placement()).run({"images": images})[0]
     assert relative_error(run, wanted) < 1e-5
     kinds = {node.get_type_name() for node in runtime().Core().read_model(str(twin.path)).get_ordered_ops()}
@@ -69,7 +69,7 @@ def test_codes_without_zero_points(qdq, tmp_path):
     twin = STRATEGIES["simulate"]().apply(qdq(change), NO_DATA, tmp_path)
     # unsigned from 0 on in steps of 0.5: (0, 1) and (2, 1, as 1.5 steps go to the even 2)
     # (1, -2) (1.5, 2) with biases of 1: -1 -> 0, 3; 1, 6
-    assert _as_written(twin.path, {"x": x}).tolist() == [[0, 3], [1, 6]]
+    assert as_written(twin.path, [{"x": x}])[0][0].tolist() == [[0, 3], [1, 6]]
 
 
 CHAIN = r'chain = \[\{ use = "static_int8" \}, \{ use = "(simulate|to_ir)" \}\]'
@@ -117,13 +117,13 @@ def test_an_ir_without_rounding_is_refused_by_the_kinds_it_has(in_format, tmp_pa
 @pytest.mark.parametrize("name", ["static_int8", "nncf_int8"])
 def test_the_ir_has_the_same_integers_and_answers(name, made, images):
     source, product = made("onnx", name), made("onnx", name, "to_ir")
-    wanted = _as_written(source.path, {"images": images})
+    wanted = as_written(source.path, [{"images": images}])[0][0]
     run = BACKENDS["openvino"]().load(product, Placement()).run({"images": images})[0]
     assert relative_error(run, wanted) < 0.01
     step = (
         1.01 / 255 if name == "static_int8" else 1e-5
     )  # its outputs are rounded: a half may fall either way
-    assert relative_error(simulated_outputs(product.path, {"images": images}), wanted) < step
+    assert relative_error(simulated_outputs(product.path, [{"images": images}])[0][0], wanted) < step
     assert [weight.bits for weight in ir_weights(product.path) if weight.multiplied] == [8, 8, 8]
     assert prove(product).failure is None
     assert (product.format, product.state) == ("openvino", source.state)

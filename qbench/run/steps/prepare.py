@@ -23,13 +23,7 @@ from qbench.formats.artifact import (
 )
 from qbench.formats.edges import named, onnx_files
 from qbench.formats.proof import covered, prove
-from qbench.formats.reference import (
-    NO_SIMULATION,
-    keep_reference,
-    keep_reference_of_file,
-    keep_simulated,
-    pass_on_reference,
-)
+from qbench.formats.reference import NO_SIMULATION, keep_simulated, pass_on_reference
 from qbench.machine import Machine, machine
 from qbench.measure.memory import peak_bytes, reset_peak
 from qbench.quant.saturation import NOTE
@@ -37,6 +31,7 @@ from qbench.records import Evidence, Measured, Measurement, Verdict, Withheld
 from qbench.run.choose import model_of, strategy_of
 from qbench.run.protocol import StepRequest, Trace
 from qbench.run.steps.given import given, too_few
+from qbench.run.steps.source_answers import keep_source_answers
 
 WIDE_SUMS = {"avx512_vnni", "avx_vnni"}  # they add the products of eight bits in 32
 LIVE = "torch"  # the one format that is no file
@@ -188,10 +183,7 @@ def _hop(hop: Hop, artifact: Artifact | None, folder: Path, data_ids: dict[str, 
     wall = time.perf_counter() - start + after.earlier_s
     peak = (peak_bytes() or 0) if counted else 0
     if artifact is None:  # after the clock stopped: the answers are our check, not a cost of the file
-        if after.module is not None:
-            keep_reference(after, folder)
-        elif after.format == "onnx":
-            keep_reference_of_file(after, folder)
+        after = replace(after, notes=(*after.notes, *keep_source_answers(after, hop, folder, data_ids)))
     note = LineageStep(str(hop), hop.kind, wall, peak, _versions(provider))
     return replace(after, earlier_s=0.0, lineage=(*(artifact.lineage if artifact else ()), note))
 
