@@ -18,7 +18,8 @@ DROPPED = "dropped to stay within --budget"  # how the reason of a skip begins t
 #      was narrowed down to; a deployment's vector instructions may be capped
 #   4  a hop names what it learns from and what it chooses by; bits may be the widest of several
 #   5  a score says of every output how it meets float's, each with measurements of its own;
-#      an engine may be told options beside the file, and a technique may wait for others
+#      an engine may be told options beside the file, and a technique may wait for others;
+#      a source that is a file names the examples about which it was asked what it answers
 
 
 @dataclass(frozen=True, slots=True)

@@ -381,8 +381,11 @@ def test_calibration_stands_in_where_a_task_has_no_such_split(inside):
         assert getattr(hop, place) == hop.calibration
         assert hop.calibration.split == "calibration"
         assert hop.calibration.count == 10
-    data = [step.subject.split for step in agenda.once(plan) if step.kind == "data"]
-    assert sorted(data) == ["calibration", "test"]
+    data = [step.subject for step in agenda.once(plan) if step.kind == "data"]
+    assert sorted(spec.split for spec in data) == ["calibration", "calibration", "test"]
+    (source,) = {case.deployment.artifact.way[0] for case in plan.cells}
+    assert source.checked in data  # a file is asked about its owner's samples, the same for every seed
+    assert (source.checked.count, source.checked.seed) == (8, None)
 
 
 @pytest.mark.parametrize("count", ["training", "selection"])
