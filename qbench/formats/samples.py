@@ -18,7 +18,7 @@ import numpy as np
 from qbench.errors import BadFile
 from qbench.formats.artifact import TensorSpec
 from qbench.formats.signature import fixed_batch, same_for_all
-from qbench.formats.state import Pairs, shown
+from qbench.formats.state import Pairs, axis_name, shown
 
 FEWEST = 8  # of which two calibrate and six are compared
 HOW = "save samples with numpy.savez(path, INPUT_NAME=array)"
@@ -280,7 +280,9 @@ def _first_state(
 def _unfit(array: np.ndarray, spec: TensorSpec, source: str) -> BadFile:
     axis = spec.batch_axis
     found = " x ".join(map(str, array.shape)) or "scalar"
-    sizes = ["N" if place == axis else str(size or "any") for place, size in enumerate(spec.shape)]
+    sizes = [
+        "N" if place == axis else str(size or axis_name(spec, place)) for place, size in enumerate(spec.shape)
+    ]
     wanted = " x ".join(sizes) or "scalar"
     if axis is None:
         how = f"save one value for all samples, {spec.dtype} {wanted}, or one for each: N x {wanted}"
@@ -309,12 +311,14 @@ def _told(spec: TensorSpec, laid: Laid, count: int) -> str:
         return f"{spec.name}: {shown(spec)}, the same for all samples{is_it}"
     parts = [f"{spec.name}: {shown(spec)}"]
     if spec.batch_axis is not None:
+        fixed = spec.shape[spec.batch_axis]
         parts.append(f"examples along axis {spec.batch_axis}, {count} of them")
+        parts += [f"{fixed} a call, as the network takes no other number"] if fixed else []
     one = _of_one(spec, laid.array)
     free = [axis for axis, size in enumerate(spec.shape) if size is None and axis != spec.batch_axis]
-    names = spec.axes or ("",) * len(spec.shape)
     if free:
-        lengths = ", ".join(f"{names[axis] or f'axis {axis}'} = {one[axis]}" for axis in free)
+        names = {axis: axis_name(spec, axis).replace("?", f"axis {axis}") for axis in free}
+        lengths = ", ".join(f"{name} = {one[axis]}" for axis, name in names.items())
         parts.append(f"free sizes as in the samples: {lengths}")
     return "; ".join([*parts, laid.said] if laid.said else parts)
 

@@ -100,12 +100,16 @@ def alike(spec: TensorSpec, out: TensorSpec) -> bool:
 
 def shown(spec: TensorSpec) -> str:
     """Return type and shape in words: `float32 2 x batch x 128`, `int64 scalar`."""
-    sizes = [str(size) if size else name or "?" for size, name in _dims(spec)]
+    sizes = [str(size) if size else axis_name(spec, axis) for axis, size in enumerate(spec.shape)]
     return f"{spec.dtype} {' x '.join(sizes) or 'scalar'}"
 
 
-def _dims(spec: TensorSpec) -> list[tuple[int | None, str]]:
-    return list(zip(spec.shape, spec.axes or ("",) * len(spec.shape), strict=True))
+def axis_name(spec: TensorSpec, axis: int) -> str:
+    """Return a free axis's name as a person gave it; those that a tool numbers (`unk__214`) say nothing."""
+    name = spec.axes[axis] if spec.axes else ""
+    if name and not any(letter.isdigit() for letter in name):
+        return name
+    return "N" if axis == spec.batch_axis else "?"
 
 
 def _stem(name: str, marks: set[str]) -> str:
