@@ -1,4 +1,4 @@
-"""How thoroughly to measure: the four profiles of docs/methodology.md."""
+"""How thoroughly to measure: the profiles of docs/methodology.md."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from qbench.registry import did_you_mean
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Rounds, windows and limits. Few and short: `quick`; what reports are made of: `standard`."""
+    """Rounds, windows and limits. Few and short: `quick`; what reports are made of: `standard`.
+
+    `brief` is what `qbench try` takes for small networks, unless it is told another.
+    """
 
     name: str
     rounds: int
@@ -28,6 +31,10 @@ class Profile:
 PROFILES = {
     profile.name: profile
     for profile in (
+        Profile(  # of a network so small that a third of a second is thousands of calls
+            "brief", 3, 0.3, 0.6, 1_000,
+            all_seeds=False, one_thread=False, fresh_servers=False, priority=1,
+        ),
         Profile(
             "quick", 3, 1.0, 2.0, 1_000,
             all_seeds=False, one_thread=False, fresh_servers=False, priority=1,

@@ -10,7 +10,7 @@ from qbench.cases import ArtifactSpec, Case, DataSpec, Explained, Step
 from qbench.folders import tell, told
 from qbench.reasons import fix_of, reason_of
 from qbench.records import DROPPED, Outcome
-from qbench.show import minutes
+from qbench.show import if_needed, minutes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -152,7 +152,7 @@ def progress(plan: Plan, console: Console) -> Iterator[Progress]:
     """Show a run's progress while it lasts."""
     console.print(
         f"[bold]{plan.suite.name}[/], profile {plan.profile.name}: {len(plan.cells)} cells, "
-        f"{len(plan.skips)} skipped, about {minutes(plan.estimate_s)}",
+        f"{len(plan.skips)} skipped, about {minutes(plan.estimate_s)}{if_needed(plan)}",
         highlight=False,
     )
     for technique, reason in nowhere(plan):

@@ -29,7 +29,7 @@ def show_plan(plan: Plan, told: Console) -> None:
         table.columns[3].max_width = 20  # its words are long, and would push the last column off the screen
     for case in plan.cells:
         hops = [str(hop) for hop in case.deployment.artifact.way[1:]]
-        batch = _asked(case)
+        batch = _asked(case) + (", only if needed" if case.after else "")
         place = _place(case)
         table.add_row(_short(case), place, case.technique, " > ".join(hops) or "as it is", batch)
     told.print(table)
@@ -57,9 +57,14 @@ def show_plan(plan: Plan, told: Console) -> None:
     profile = plan.profile
     told.print(
         f"\n{len(plan.cells)} cells, {profile.rounds} rounds of {profile.window_s:g} s: about "
-        f"[bold]{minutes(plan.estimate_s)}[/]",
+        f"[bold]{minutes(plan.estimate_s)}[/]" + if_needed(plan),
         highlight=False,
     )
+
+
+def if_needed(plan: Plan) -> str:
+    """Return how much longer it takes if what waits for others is needed; "" where nothing waits."""
+    return f", and {minutes(plan.if_needed_s)} more if they are needed" if plan.if_needed_s else ""
 
 
 def show_list(what: str, told: Console) -> None:

@@ -78,7 +78,7 @@ def try_model(
     state: State = None,
     output_kind: OutputKinds = None,
     hw: Hardware = "all",
-    profile: Thoroughness = "quick",
+    profile: Thoroughness = "",
     technique: Techniques = None,
     backend: Backends = None,
     out: Out = Path("results"),
@@ -94,11 +94,12 @@ def try_model(
     from qbench.run.own_model import for_network, own_suite
 
     own = own_suite(model, inputs, state or (), output_kind or ())
-    suite, reasons = for_network(own.suite, model, technique or ())
+    suite, reasons, usual = for_network(own.suite, model, technique or ())
     for sentence in (*own.said, *reasons):
         console().print(sentence, highlight=False, markup=False, soft_wrap=True)
     use_meter(meter)
-    plan = plan_of(suite, hw, profile, selection_of(None, technique, backend, energy=energy, explain=explain))
+    chosen = selection_of(None, technique, backend, energy=energy, explain=explain)
+    plan = plan_of(suite, hw, profile or usual, chosen)
     execute_plan(plan, out, reports, limits_of(time_limit, memory_limit), resume=resume)
 
 

@@ -25,7 +25,9 @@ SuiteName = Annotated[str, typer.Option("--suite", "-s", help="A suite's name, o
 Hardware = Annotated[
     str, typer.Option("--hw", help="`all`, or names with commas: `cpu,cuda,arm`, or profiles.")
 ]
-Thoroughness = Annotated[str, typer.Option("--profile", "-p", help="quick, standard, gate or rigorous.")]
+Thoroughness = Annotated[
+    str, typer.Option("--profile", "-p", help="brief, quick, standard, gate or rigorous.")
+]
 Models = Annotated[list[str] | None, typer.Option("--model", "-m", help="Only this model; may be repeated.")]
 Techniques = Annotated[list[str] | None, typer.Option("--technique", "-t", help="Only this one, and float.")]
 Backends = Annotated[

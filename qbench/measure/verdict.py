@@ -1,4 +1,4 @@
-"""Judgements on a measured cell, made where the cell is measured. Each says what is wrong and what to do."""
+"""Judgements on a measured cell, made where the cell is measured: what is wrong, and what can be done."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def collapsed(accuracy: float, float_accuracy: float, chance: float) -> Verdict 
     return Verdict(
         "collapsed",
         f"accuracy {accuracy:.1%} against {float_accuracy:.1%} in float with {chance:.1%} by guessing: "
-        "more than half of what the network knew is gone; quantize fewer layers or per channel",
+        "more than half of what the network knew is gone",
     )
 
 
@@ -36,7 +36,7 @@ def drowned(sqnr_db: float) -> Verdict | None:
     return Verdict(
         "collapsed",
         f"the outputs stand {sqnr_db:.1f} dB above their difference to float (at least {DROWNED_DB:g}): "
-        "they are not the network's any more; quantize fewer layers or per channel",
+        "they are not the network's any more",
     )
 
 

@@ -40,6 +40,7 @@ class Network:
     looks_up: bool  # rows of a stored table: embeddings
     opset: int
     weight_bytes: int  # of its layers, in 32-bit float
+    macs: int | None  # of one example; None: not counted
 
     def share(self, *families: str) -> float:
         """Return the share of the work of these families."""
@@ -72,6 +73,7 @@ def facts_of(path: Path, sizes: Sizes | None = None) -> Network:
         _looks_up(graph),
         max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0),
         sum({weight.name: weight.float_bytes for weight in layers}.values()),
+        sum(weight.macs or 0 for weight in layers) if counted else None,
     )
 
 

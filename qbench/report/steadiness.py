@@ -13,7 +13,7 @@ SWITCHES_TIMES, SWITCHES_MORE = 3.0, 20.0  # a round's rate over the cell's usua
 STOLEN = 0.02  # of one processor's time in a round
 WAITED = 0.20  # of the window, by thread: figures quiet and loaded in docs/log.md
 ROUNDS = 3  # of a cell: fewer have no usual rate
-LONGER = {"quick": "standard", "standard": "rigorous"}  # the next more thorough profile
+LONGER = {"brief": "standard", "quick": "standard", "standard": "rigorous"}  # the next more thorough profile
 
 
 def unstable(entry: Joined, spread: Value, profile: str) -> Verdict | None:

@@ -58,8 +58,8 @@ def print_summary(run: Run, console: Console, deliveries: Deliveries = NOTHING) 
         )
     for table in explained_tables(run):
         print_table(table, console)
-    if run.session.profile == "quick":
-        say("quick profile: preliminary, not conclusive; --profile standard measures longer.", console)
+    if (profile := run.session.profile) in ("brief", "quick"):
+        say(f"{profile} profile: preliminary, not conclusive; --profile standard measures longer.", console)
 
 
 def _left_out(cells: Sequence[Cell]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 PROFILES = {
+    "brief": "brief profile: 3 rounds of 0.3 s, preliminary, not conclusive",
     "quick": "quick profile: 3 rounds of 1 s, preliminary, not conclusive",
     "standard": "standard profile: 8 rounds of 2 s",
     "gate": "gate profile: 12 rounds of 1 s, one thread",

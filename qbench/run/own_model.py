@@ -15,7 +15,7 @@ from qbench.formats.samples import Samples, read_npz
 from qbench.formats.state import Pairs, paired, told, written
 from qbench.models.file import SUFFIX, OnnxFile, sizes_of
 from qbench.quality.compare import read_kinds, refuse_unknown
-from qbench.run.pool import fitted
+from qbench.run.pool import fitted, usual_profile
 from qbench.suite import Suite, SuiteModel
 from qbench.suite_file import load_suite
 
@@ -55,8 +55,8 @@ def own_suite(model: str, inputs: Path, state: Sequence[str] = (), kinds: Sequen
     return OwnModel(replace(suite, name=f"{suite.name}-{stem}", model=[own]), found.said)
 
 
-def for_network(suite: Suite, model: str, named: Collection[str]) -> tuple[Suite, list[str]]:
-    """Return the suite with the techniques that are for this network, and why each rule said so; see pool.
+def for_network(suite: Suite, model: str, named: Collection[str]) -> tuple[Suite, list[str], str]:
+    """Return the suite with the techniques that are for this network, why, and the profile for its size.
 
     `named` techniques are kept whatever the rules say.
     """
@@ -64,7 +64,8 @@ def for_network(suite: Suite, model: str, named: Collection[str]) -> tuple[Suite
 
     (own,) = suite.model
     sizes = {spec.name: spec.one for spec in OnnxFile(model, sizes=own.sizes).load().inputs if spec.one}
-    return fitted(suite, facts_of(Path(model), sizes), named)
+    network = facts_of(Path(model), sizes)
+    return *fitted(suite, network, named), usual_profile(network)
 
 
 def _in_order(model: str, inputs: Path) -> None:

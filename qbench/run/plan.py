@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from qbench.backends.base import BACKENDS
@@ -60,6 +61,12 @@ class Plan:
     kernels: tuple[str, ...] = (SGEMM,)  # fixed ones that are timed in every round
 
     @property
+    def if_needed_s(self) -> float:
+        """Return how much longer it takes if all that waits for others is needed; 0 where nothing waits."""
+        more = estimate_s(self.cells, self.profile) - estimate_s(always(self.cells), self.profile)
+        return more if any(case.after for case in self.cells) else 0.0
+
+    @property
     def groups(self) -> dict[tuple[str, str], list[Case]]:
         """Return the timed cells by model and device: a group's cells take turns in every round."""
         groups: dict[tuple[str, str], list[Case]] = {}
@@ -93,6 +100,11 @@ class Plan:
             if expectation.stage == stage and _matches(expectation, case):
                 return expectation.reason
         return None
+
+
+def always(cells: Iterable[Case]) -> tuple[Case, ...]:
+    """Return the cells that wait for no others."""
+    return tuple(case for case in cells if not case.after)
 
 
 def make_plan(suite: Suite, profile: Profile, reached: Reached, selection: Selection) -> Plan:
@@ -145,7 +157,7 @@ def make_plan(suite: Suite, profile: Profile, reached: Reached, selection: Selec
         profile,
         tuple(matrix.cells),
         tuple(matrix.skips),
-        estimate_s(tuple(matrix.cells), profile),
+        estimate_s(always(matrix.cells), profile),
         reached.targets,
         reached.missing,
         matrix.left_out,
@@ -156,7 +168,8 @@ def make_plan(suite: Suite, profile: Profile, reached: Reached, selection: Selec
     if selection.budget_s is not None:
         spare_s = selection.budget_s - energy_s(len(plan.metered))
         kept, dropped = within(spare_s, matrix.cells, profile)
-        plan = replace(plan, cells=kept, skips=(*plan.skips, *dropped), estimate_s=estimate_s(kept, profile))
+        took_s = estimate_s(always(kept), profile)
+        plan = replace(plan, cells=kept, skips=(*plan.skips, *dropped), estimate_s=took_s)
     more_s = energy_s(len(plan.metered)) + explain_s(plan.explained)
     return replace(plan, estimate_s=plan.estimate_s + more_s)
 

@@ -15,6 +15,9 @@ from qbench.suite import Suite, SuiteTechnique
 MOST = 0.5  # of the work: from here on a technique for one kind of layer is for this network
 
 
+SMALL_BYTES, SMALL_MACS = 1_000_000, 20_000_000  # a call takes a millisecond at most: see profile "brief"
+
+
 @dataclass(frozen=True, slots=True)
 class Advice:
     """Whether a technique is for a network, and why."""
@@ -41,6 +44,13 @@ def fitted(suite: Suite, network: Network, named: Collection[str] = ()) -> tuple
     names = {technique.name for technique in kept}
     kept = [replace(one, after=[name for name in one.after if name in names]) for one in kept]
     return replace(suite, technique=kept), told
+
+
+def usual_profile(network: Network) -> str:
+    """Return the profile that `qbench try` takes where none is asked for: windows as long as calls need."""
+    macs = network.weight_bytes // 4 if network.macs is None else network.macs
+    small = network.weight_bytes <= SMALL_BYTES and macs <= SMALL_MACS
+    return "brief" if small else "quick"
 
 
 def matrix_products(network: Network) -> Advice:

@@ -1,11 +1,15 @@
 """A technique that waits for others: only where none of them holds, and the same after a stop."""
 
+from io import StringIO
+
 import pytest
+from rich.console import Console
 from workplace import SPEEDY, Nobody, of
 
 from qbench.errors import BadSuite
 from qbench.records import Measured, Measurement, Skipped, Verdict
 from qbench.run.fallback import holds
+from qbench.show import show_plan
 from qbench.suite_file import load_suite
 
 AFTER = '\n[[technique]]\nname = "saved"\nafter = {after}\nchain = [{{ use = "fake_calibrated" }}]\n'
@@ -47,6 +51,20 @@ def test_a_stop_in_between_changes_nothing(inside):
     again = inside.execute("twice", SPEEDY, resume=True).run
     assert plan_of(again, "saved") == Skipped("not needed: int8 holds its limit on fake")
     assert len(again.records) == len(run.records)
+
+
+def test_a_plan_tells_what_runs_only_if_needed_and_does_not_count_it(inside):
+    one = {"int8": '[{ use = "fake_slow", sleep_s = 0.0 }]'}
+    inside.suite("alone", one)
+    inside.suite("with", one, more=AFTER.format(after='["int8"]'))
+    alone, waits = inside.plan("alone"), inside.plan("with")
+    assert waits.estimate_s == pytest.approx(alone.estimate_s)
+    assert alone.if_needed_s == 0 < waits.if_needed_s
+    told = Console(width=160, record=True, file=StringIO())
+    show_plan(waits, told)
+    text = told.export_text()
+    assert "only if needed" in text
+    assert "more if they are needed" in text
 
 
 @pytest.mark.parametrize(("after", "said"), [

@@ -8,9 +8,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from qbench.errors import BadSuite
+from qbench.profile import PROFILES
 from qbench.quant.network_facts import CONVOLUTION, PRODUCT, RECURRENT, facts_of
 from qbench.run.plan import check_names
-from qbench.run.pool import RULES, fitted
+from qbench.run.pool import RULES, fitted, usual_profile
 from qbench.suite import SuiteTechnique
 from qbench.suite_file import load_suite
 
@@ -137,6 +138,16 @@ def test_the_suite_loses_what_a_rule_leaves_out_and_what_waited_for_it_waits_no_
     kept, told = fitted(suite, network, named=["a"])  # who names it gets it
     assert [one.name for one in kept.technique] == ["fp32", "a", "b", "c"]
     assert told == []
+
+
+def test_a_small_network_has_a_shorter_look(tmp_path):
+    small = facts_of(convolutions(tmp_path / "m.onnx"))
+    assert small.macs == 6490
+    assert usual_profile(small) == "brief"
+    assert usual_profile(replace(small, weight_bytes=2_000_000)) == "quick"
+    assert usual_profile(replace(small, macs=30_000_000)) == "quick"
+    assert usual_profile(replace(small, macs=None)) == "brief"
+    assert {usual_profile(small), "quick"} <= set(PROFILES)
 
 
 def test_every_rule_of_the_suite_is_known_and_a_misspelt_one_is_answered():
