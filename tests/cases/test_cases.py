@@ -1,0 +1,200 @@
+"""The networks of reported bugs: each as the last column of the table in `shared/cases/README.md` has it.
+
+A case is tried once, by the command that its table names, and everything is read from what that left. What
+is recommended is run again by hand, with onnxruntime or openvino alone, on samples that calibrated nothing.
+"""
+
+import re
+from pathlib import Path
+
+import by_hand
+import numpy as np
+import pytest
+from generators.network import equal, first_answer, overlap, signal_db
+from tried import file_of
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+NUMBERS = ("04", "05", "06", "08", "09", "10", "11", "14", "15", "22", "24", "25", "29", "31")
+
+
+def scores_of_boxes(wanted, given):
+    """Return the worst overlap of the three rows of scores under the four of boxes (case 11)."""
+    return min(overlap(0.3)(wanted[:, row], given[:, row]) for row in range(4, 7))
+
+
+# What the answers of a recommended file must be worth, by output; what is not named judges nothing.
+WORTH = {
+    "04": {"resnetv17_dense0_fwd": (first_answer(), 0.95)},
+    "05": {"y": (signal_db, 20.0)},
+    "06": {"mask": (signal_db, 20.0)},
+    "08": {"logits": (first_answer(), 0.95)},
+    "09": {"logits": (first_answer(), 0.95)},
+    "10": {"y": (first_answer(), 0.95)},
+    "11": {"output0": (scores_of_boxes, 0.75)},
+    "14": {"logits": (first_answer(), 0.95)},
+    "15": {"logits": (first_answer(), 0.95)},
+    "22": {"y": (first_answer(), 0.95)},
+    "24": {"label": (equal, 0.95), "probabilities": (first_answer(), 0.95)},
+    "25": {"y": (first_answer(), 0.95)},
+    "29": {"first": (first_answer(), 0.95), "second": (first_answer(), 0.95)},
+    "31": {"y": (first_answer(), 0.95)},
+}
+
+
+def feeds_of(folder, number):
+    """Return the samples one by one, without the first quarter and every fourth: none of these calibrated."""
+    arrays = dict(np.load(folder / "samples.npz"))
+    axis = 1 if number == "14" else 0
+    count = next(iter(arrays.values())).shape[axis]
+    rows = [row for row in range(count // 4, count) if row % 4]
+    return [{name: np.take(array, [row], axis) for name, array in arrays.items()} for row in rows]
+
+
+def answers_by_hand(path, engine, feeds):
+    """Return by output what the file says to all of them."""
+    import onnxruntime
+
+    call = by_hand.opened(by_hand.Product("", engine, Path(path)))
+    if engine == "onnxruntime":
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        names = [one.name for one in session.get_outputs()]
+    else:
+        import openvino
+
+        names = [one.get_any_name() for one in openvino.Core().read_model(str(path)).outputs]
+    calls = by_hand.answers(call, feeds)
+    return {
+        name: np.concatenate([np.atleast_1d(call[at]) for call in calls]) for at, name in enumerate(names)
+    }
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_it_ends_in_a_verdict_and_not_in_a_stack(case, number):
+    _, run = case(number)
+    assert run.code == 0, run.told
+    assert run.verdicts
+    assert "Traceback" not in run.told
+    assert "report it to the engine's makers" not in run.told
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_the_float_file_is_measured_on_an_engine_at_least(case, number):
+    _, run = case(number)
+    floats = [cell for cell in run.cells if cell.role == "fp32"]
+    assert any(cell.status == "measured" for cell in floats), [cell.reasons for cell in floats]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_what_is_recommended_answers_right_by_hand(case, number):
+    folder, run = case(number)
+    if run.shipped is None:
+        pytest.skip("nothing is recommended: that it may be so is another test's business")
+    feeds = feeds_of(folder, number)
+    wanted = answers_by_hand(folder / "model.onnx", "onnxruntime", feeds)
+    given = answers_by_hand(file_of(run.shipped), run.shipped.engine, feeds)
+    for output, (measure, least) in WORTH[number].items():
+        assert measure(wanted[output], given[output]) >= least, (run.shipped.name, output)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_the_slower_float_is_never_shipped(case, number):
+    from qbench.report.cell import pace_of
+
+    _, run = case(number)
+    if run.shipped is None or run.shipped.role == "technique":
+        pytest.skip("no float file is recommended")
+    floats = [cell for cell in run.cells if cell.role != "technique" and cell.status == "measured"]
+    paces = [pace for cell in floats if (pace := pace_of(cell)) is not None]
+    assert pace_of(run.shipped) <= 1.15 * min(paces), run.told
+
+
+@pytest.mark.parametrize("number", ["04", "15", "31"])
+def test_where_independent_engines_agree_none_is_accused(case, number):
+    _, run = case(number)
+    assert run.cell("fp32", "onnxruntime").status == "measured", run.told
+    assert run.cell("fp32", "openvino").status == "measured", run.told
+
+
+@pytest.mark.parametrize("number", ["04", "06", "09", "24", "25", "31"])
+def test_static_int8_is_made_and_holds(case, number):
+    folder, run = case(number)
+    made = [cell for cell in run.cells if cell.technique == "static int8" and cell.status == "measured"]
+    assert made, [(cell.name, cell.status, [one.text for one in cell.reasons]) for cell in run.cells]
+    assert any(cell.judgement.outcome in ("pass", "inconclusive") for cell in made), made[0].judgement
+
+
+def test_scores_beside_boxes_are_judged_by_themselves(case):
+    folder, run = case("11")
+    feeds = feeds_of(folder, "11")
+    wanted = answers_by_hand(folder / "model.onnx", "onnxruntime", feeds)["output0"]
+    for cell in run.cells:
+        if cell.role == "technique" and cell.status == "measured":
+            given = answers_by_hand(file_of(cell), cell.engine, feeds)["output0"]
+            if scores_of_boxes(wanted, given) < 0.4:
+                assert cell.judgement.outcome == "fail", (cell.name, cell.judgement)
+    plain = run.cell("static int8", "onnxruntime")
+    assert plain.status == "collapsed" or plain.judgement.outcome == "fail"
+    assert re.search(r"channels? 4|scores", run.told), "what is lost is named"
+    good = [
+        cell for cell in run.cells
+        if cell.role == "technique" and cell.status == "measured" and cell.judgement.outcome == "pass"
+    ]  # fmt: skip
+    assert good, "a file that keeps the damaged layers in float is made"
+
+
+def test_the_second_output_is_judged_and_the_worst_one_decides(case):
+    folder, run = case("29")
+    feeds = feeds_of(folder, "29")
+    wanted = answers_by_hand(folder / "model.onnx", "onnxruntime", feeds)["second"]
+    seen = 0
+    for cell in run.cells:
+        if cell.role == "technique" and cell.status in ("measured", "collapsed"):
+            given = answers_by_hand(file_of(cell), cell.engine, feeds)["second"]
+            if first_answer()(wanted, given) < 0.7:
+                seen += 1
+                assert cell.status == "collapsed" or cell.judgement.outcome == "fail", (
+                    cell.name,
+                    cell.judgement,
+                )
+    assert seen, "int8 of all layers destroys the second output: the test has nothing to see otherwise"
+    assert "second" in run.told
+
+
+def test_label_and_probabilities_are_judged_and_the_rest_is_said_to_say_nothing(case):
+    _, run = case("24")
+    text = run.cell("static int8", "onnxruntime").judgement.text
+    assert re.search(r"(99|100)(\.\d+)? %", run.told), run.told
+    assert re.search(r"label|probabilities", text), text
+
+
+def test_what_was_measured_of_a_picture_is_shown_with_its_limit(case):
+    _, run = case("05")
+    assert re.search(r"\d+(\.\d+)? dB", run.told), run.told
+    assert run.cell("static int8", "onnxruntime").judgement.outcome != "unjudged"
+
+
+def test_the_second_free_axis_is_taken_from_the_samples_and_said(case):
+    _, run = case("08")
+    assert re.search(r"time.{0,60}50|50.{0,60}time", run.told, re.S), run.told
+
+
+def test_a_batch_that_is_second_is_found_and_said(case):
+    _, run = case("14")
+    assert re.search(r"axis 1|second axis", run.told), run.told
+    assert run.cell("static int8", "onnxruntime").status == "measured"
+
+
+def test_dynamic_int8_gets_only_operators_that_it_covers(case):
+    _, run = case("22")
+    dynamic = [cell for cell in run.cells if cell.technique == "dynamic int8"]
+    assert all(cell.status != "failed" for cell in dynamic), [cell.reasons for cell in dynamic]
+    assert "QAttention" not in run.told
+
+
+def test_an_int8_file_is_refused_by_one_sentence_that_offers_to_requantize(case):
+    _, run = case("17")
+    assert run.code == 2, run.told
+    assert re.search(r"requantize", run.told), run.told
+    assert "fix:" in run.told
+    for never in ("Traceback", "What to ship", "round 1 of", "failed "):
+        assert never not in run.told, run.told
