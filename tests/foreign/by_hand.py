@@ -35,11 +35,14 @@ class Product:
 # --- quantizers -------------------------------------------------------------------------------------
 
 
-def onnxruntime_static(model: Path, feeds: Feeds, folder: Path) -> Product:
+def onnxruntime_static(model: Path, feeds: Feeds, folder: Path, *, per_channel: bool) -> Product:
     """Return what `onnxruntime.quantization.quantize_static` makes of the usual operators.
 
-    As docs/performance/model-optimizations/quantization.md has it: pre-processed, QDQ, signed weights.
+    As docs/performance/model-optimizations/quantization.md has it: raised to opset 13 where scales per channel
+    need it, pre-processed, QDQ, signed weights.
     """
+    import onnx
+    from onnx import version_converter
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -50,16 +53,21 @@ def onnxruntime_static(model: Path, feeds: Feeds, folder: Path) -> Product:
         def get_next(self) -> dict[str, np.ndarray] | None:
             return next(self.left, None)
 
-    prepared, path = folder / "prepared.onnx", folder / "onnxruntime-static.onnx"
+    kind = "per channel" if per_channel else "per tensor"
+    prepared, path = folder / "prepared.onnx", folder / f"onnxruntime, {kind}.onnx"
+    raised = onnx.load(model)
+    if next(one.version for one in raised.opset_import if one.domain == "") < 13:
+        raised = version_converter.convert_version(raised, 17)
+    onnx.save(raised, folder / "raised.onnx")
     try:
-        quant_pre_process(model, prepared, skip_symbolic_shape=True)
+        quant_pre_process(folder / "raised.onnx", prepared, skip_symbolic_shape=True)
     except Exception:  # its shape inference fails on some files; the manual calls the step optional
-        prepared = model
+        prepared = folder / "raised.onnx"
     quantize_static(
         prepared, path, Reader(), quant_format=QuantFormat.QDQ, op_types_to_quantize=OPERATORS,
-        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, per_channel=False,
+        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, per_channel=per_channel,
     )  # fmt: skip
-    return Product("onnxruntime, static int8", "onnxruntime", path)
+    return Product(f"onnxruntime, {kind}", "onnxruntime", path)
 
 
 def nncf_for(model: Path, feeds: Feeds, folder: Path, *, engine: str, transformer: bool) -> Product:
@@ -86,9 +94,10 @@ def nncf_for(model: Path, feeds: Feeds, folder: Path, *, engine: str, transforme
 def products(model: Path, feeds: Feeds, folder: Path) -> tuple[list[Product], dict[str, str]]:
     """Return what could be made, and for what could not the reason, by name."""
     made, refused = [Product("float", "onnxruntime", model), Product("float", "openvino", model)], {}
-    ways: dict[str, Callable[[], Product]] = {
-        "onnxruntime, static int8": lambda: onnxruntime_static(model, feeds, folder)
-    }
+    ways: dict[str, Callable[[], Product]] = {}
+    for fine in (False, True):
+        name = f"onnxruntime, per {'channel' if fine else 'tensor'}"
+        ways[name] = lambda fine=fine: onnxruntime_static(model, feeds, folder, per_channel=fine)
     for engine in ("onnxruntime", "openvino"):
         for transformer in (False, True):
             name = f"nncf, {'transformer' if transformer else 'default'}, on {engine}"
