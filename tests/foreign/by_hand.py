@@ -24,6 +24,7 @@ class Product:
     name: str
     engine: str  # onnxruntime or openvino
     path: Path
+    precision: str = "f32"  # that openvino is told to compute in
 
     @property
     def size_bytes(self) -> int:
@@ -38,8 +39,8 @@ class Product:
 def onnxruntime_static(model: Path, feeds: Feeds, folder: Path, *, per_channel: bool) -> Product:
     """Return what `onnxruntime.quantization.quantize_static` makes of the usual operators.
 
-    As docs/performance/model-optimizations/quantization.md has it: raised to opset 13 where scales per channel
-    need it, pre-processed, QDQ, signed weights.
+    As docs/performance/model-optimizations/quantization.md has it: raised where scales per channel need
+    opset 13, pre-processed, QDQ, signed weights.
     """
     import onnx
     from onnx import version_converter
@@ -139,7 +140,8 @@ def _openvino(product: Product, threads: int) -> Call:
     import openvino
 
     settings: dict[str, Any] = {
-        "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32",
+        "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": product.precision,
     }  # fmt: skip
     compiled = openvino.Core().compile_model(str(product.path), "CPU", settings)
     request = compiled.create_infer_request()

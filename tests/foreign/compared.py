@@ -42,7 +42,7 @@ STATES = {"state": (2, 1, 128)}
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One file: what it is worth, weighs and takes, the last as ratios to float on onnxruntime, one a round."""
+    """One file: what it is worth, weighs and takes: ratios to float on onnxruntime, one a round."""
 
     product: Product
     quality: float
@@ -117,13 +117,22 @@ def compare(name: str, folder: Path, *, inputs: Path, rounds: int = 7, more: Seq
     threads = 1
     if run.shipped is not None:
         threads = run.shipped.case.deployment.threads
-        made.insert(0, Product(f"qbench: {run.shipped.technique}", run.shipped.engine, file_of(run.shipped)))
+        made.insert(0, product_of(run.shipped))
     rows = _rows(name, made, judged, refused, threads, rounds)
     ours = next((row for row in rows if row.product.name.startswith("qbench: ")), None)
     return Compared(name, run, ours, tuple(row for row in rows if row is not ours), refused)
 
 
-def _rows(name: str, made: list[Product], judged: Feeds, refused: dict[str, str], threads: int, rounds: int) -> list[Row]:  # noqa: E501
+def product_of(cell: Any) -> Product:
+    """Return a cell's file with the options that it was measured with."""
+    precision = dict(cell.case.deployment.options).get("precision", "f32")
+    name = f"qbench: {cell.technique}"
+    return Product(name, cell.engine, file_of(cell), {"fp16": "f16"}.get(precision, precision))
+
+
+def _rows(
+    name: str, made: list[Product], judged: Feeds, refused: dict[str, str], threads: int, rounds: int
+) -> list[Row]:  # noqa: E501
     law, outputs = LAWS[name][0], names_of(next(one.path for one in made if one.name == "float"))
     carried = [(into, outputs.index(of)) for into, of in CARRIED.get(name, {}).items()]
     calls: dict[int, by_hand.Call] = {}
@@ -162,16 +171,3 @@ def dominates(other: Row, ours: Row) -> bool:
         or max(other.slowness) * SPEED_TIE < min(ours.slowness)
     )
     return as_good and better
-
-
-def judgement_value(cell: Any) -> tuple[str, float] | None:
-    """Return the figure that the cell's judgement rests on, as `(metric, mean)`; None where nothing judged."""
-    from qbench.quality.judge import deciding, summary, worst
-
-    decides = worst(outputs) if (outputs := outputs_of(cell)) else None
-    return None if decides is None else (decides.decides, summary(deciding(decides))[0])
-
-
-def outputs_of(cell: Any) -> tuple[Any, ...]:
-    """Return what was found out about every output of a cell's score."""
-    return tuple(getattr(cell, "outputs", ()))

@@ -276,6 +276,7 @@ SHIPPED = {  # name -> package, file inside it, samples
     "ocr-recogniser": ("rapidocr-onnxruntime", OCR / "ch_PP-OCRv4_rec_infer.onnx", recogniser),
     "file-types": ("magika", Path("magika") / "models" / "standard_v3_3" / "model.onnx", file_bytes),
     "voice-activity": ("silero-vad", VAD / "silero_vad.onnx", speech_chunks),
+    "voice-activity-16k": ("silero-vad", VAD / "silero_vad_16k_op15.onnx", speech_chunks),
 }
 ENCODER = "sentence-encoder"
 NAMES = (*SHIPPED, ENCODER)
@@ -298,6 +299,20 @@ def build(name: str, folder: Path) -> tuple[Path, Path]:
     if not samples.is_file():
         np.savez_compressed(samples, **(tokens() if name == ENCODER else SHIPPED[name][2]()))
     return model, samples
+
+
+def texts_of_recogniser(folder: Path, count: int) -> tuple[list[str], list[str]]:
+    """Return what the float recogniser reads on the first lines, and what was rendered."""
+    import onnx
+    from by_hand import Product, answers, opened
+
+    model, samples = build("ocr-recogniser", folder)
+    letters = ["", *onnx.load(model).metadata_props[0].value.splitlines(), " "]  # blank first, space last
+    lines = np.load(samples)["x"][:count]
+    call = opened(Product("float", "onnxruntime", model))
+    best = np.concatenate([said[0] for said in answers(call, [{"x": one[None]} for one in lines])]).argmax(-1)
+    kept = [row[np.r_[True, row[1:] != row[:-1]] & (row != 0)] for row in best]
+    return ["".join(letters[at] for at in row) for row in kept], [text for text, _ in text_lines(200)][:count]
 
 
 if __name__ == "__main__":

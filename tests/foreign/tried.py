@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qbench.cases import Step
 from qbench.formats import artifact, cache
 from qbench.report.recommend import recommend
 from qbench.report.select import select
@@ -23,12 +24,18 @@ class Tried:
 
     code: int
     told: str  # what stood on the terminal
-    cells: tuple[Any, ...]  # report.cell.Cell; none where the source was refused
+    run: Any  # store.Run; None where nothing was measured
+    cells: tuple[Any, ...]  # report.cell.Cell
     verdicts: tuple[Any, ...]  # report.recommend.Recommendation
 
     def cell(self, technique: str, engine: str) -> Any:
         """Return the cell of this technique on this engine."""
         return next(cell for cell in self.cells if (cell.technique, cell.engine) == (technique, engine))
+
+    def outputs(self, cell: Any) -> tuple[Any, ...]:
+        """Return what the run found out about every output of this cell (records.OutputQuality)."""
+        wanted = Step("score", cell.case).key
+        return next(one.outcome.outputs for one in self.run.records if one.step.key == wanted)
 
     @property
     def shipped(self) -> Any:
@@ -46,7 +53,8 @@ def tried(model: Path, samples: Path, folder: Path, *more: str, timeout_s: int =
     files = results_files(folder / "results") if (folder / "results").is_dir() else []
     runs = read_runs(files)
     cells = tuple(select(runs[-1])) if runs else ()
-    return Tried(done.returncode, done.stdout + done.stderr, cells, tuple(recommend(cells)) if cells else ())
+    verdicts = tuple(recommend(cells)) if cells else ()
+    return Tried(done.returncode, done.stdout + done.stderr, runs[-1] if runs else None, cells, verdicts)
 
 
 def file_of(cell: Any) -> Path:
