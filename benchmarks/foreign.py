@@ -2,8 +2,9 @@
 
     python benchmarks/foreign.py [--out FOLDER] [--rounds N] [NETWORK ...]
 
-Writes `foreign.md` and `foreign.json` into the folder and prints the table. Latencies are ratios to the
-float file on onnxruntime, taken inside interleaved rounds of one process; run it on a quiet machine. Other options of `qbench try` may follow after `--`.
+Writes `foreign.md` and `foreign.json` into the folder and prints the table. Latencies are ratios to the float
+file on onnxruntime, taken inside interleaved rounds of one process; run it on a quiet machine. Other options
+of `qbench try` may follow after `--`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Trained networks of public packages, on real inputs: a verdict, true by hand, and no worse than others' own.
+"""Trained networks of public packages, on real inputs: a verdict, true by hand, and not dominated.
 
 Each network is tried once by the command line, and so are onnxruntime's and nncf's own quantizers on the same
 calibration samples. Where a package, a font or espeak-ng cannot be had, the test is skipped and says why.
