@@ -61,7 +61,7 @@ def measured(built, tmp_path_factory):
         found, suites = {}, []
         for name in names:
             try:
-                suites.append(own_suite(str(built(name).model), built(name).samples))
+                suites.append(own_suite(str(built(name).model), built(name).samples).suite)
             except QbenchError as error:
                 found[name] = error
         if not suites:
