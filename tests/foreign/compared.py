@@ -28,12 +28,12 @@ def same_side(wanted: np.ndarray, given: np.ndarray) -> float:
 
 # By network: the share or cosine by which its owner judges it, and how many calls are judged.
 LAWS = {
-    "ocr-detector": (Law(("dense map", "map"), overlap(0.3), 0.93, 0.8), 36),
+    "ocr-detector": (Law(("map",), overlap(0.3), 0.93, 0.8), 36),
     "ocr-direction": (Law(("probabilities",), first_answer(), 0.97, 0.9), 150),
-    "ocr-recogniser": (Law(("text", "CTC"), same_text, 0.9, 0.7), 90),
+    "ocr-recogniser": (Law(("text",), same_text, 0.9, 0.7), 90),
     "file-types": (Law(("probabilities",), first_answer(), 0.95, 0.8), 300),
-    "voice-activity": (Law(("sigmoid scores",), same_side, 0.98, 0.9), 600),
-    "voice-activity-16k": (Law(("sigmoid scores",), same_side, 0.98, 0.9), 600),
+    "voice-activity": (Law(("sigmoid",), same_side, 0.98, 0.9), 600),
+    "voice-activity-16k": (Law(("sigmoid",), same_side, 0.98, 0.9), 600),
     "sentence-encoder": (Law(("embedding",), cosine, 0.99, 0.95), 180),
 }
 CARRIED = {"voice-activity": {"state": "stateN"}, "voice-activity-16k": {"state": "stateN"}}

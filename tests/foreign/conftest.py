@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # the importlib mode of pytest a
 
 from generators import NETWORKS
 
+from qbench.cases import Step
 from qbench.errors import QbenchError
 
 
@@ -20,6 +21,19 @@ class Built:
     network: object
     model: Path
     samples: Path
+
+
+@dataclass(frozen=True)
+class Came:
+    """The run, and this network's cells."""
+
+    run: object
+    cells: list
+
+    def outputs(self, cell):
+        """Return what the run found out about every output of this cell."""
+        key = Step("score", cell.case).key
+        return next(one.outcome.outputs for one in self.run.records if one.step.key == key)
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +52,7 @@ def built(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def measured(built, tmp_path_factory):
-    """Return a function: measure networks in one run of this process; cells by network, or the refusal."""
+    """Return a function: measure networks in one run of this process; what came of each, or its refusal."""
     from dataclasses import replace
 
     from qbench.hardware import load_profiles
@@ -75,7 +89,7 @@ def measured(built, tmp_path_factory):
         for name in names:
             if name not in found:
                 path = str(built(name).model)
-                found[name] = [cell for cell in select(run) if path in cell.model]
+                found[name] = Came(run, [cell for cell in select(run) if path in cell.model])
         return found
 
     return give

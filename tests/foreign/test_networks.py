@@ -26,7 +26,7 @@ both = pytest.mark.parametrize(
 
 @pytest.fixture(scope="session")
 def outcome(measured):
-    """Return a function from a name to the cells of its network; the quick ones share a run."""
+    """Return a function from a name to what came of its network; the quick ones share a run."""
     found = {}
 
     def give(name):
@@ -87,7 +87,7 @@ def file_of(cell):
 
 @both
 def test_the_float_network_and_int8_are_measured(outcome, name):
-    cells = outcome(name)
+    cells = outcome(name).cells
     assert cells
     for cell in cells:
         assert cell.status in ("measured", "collapsed"), (
@@ -101,7 +101,7 @@ def test_the_quantized_file_answers_by_itself_as_well_as_the_law_wants(built, an
     if not network.int8_holds:
         pytest.skip("plain int8 of all layers need not hold on this one")
     wanted = answered(name, built(name).model, "onnxruntime")
-    for cell in techniques_of(outcome(name)):
+    for cell in techniques_of(outcome(name).cells):
         given = answered(name, file_of(cell), cell.engine)
         assert set(by_law(network, wanted, given).values()) <= {"holds", "between"}, cell.name
 
@@ -110,7 +110,7 @@ def test_the_quantized_file_answers_by_itself_as_well_as_the_law_wants(built, an
 def test_what_is_said_is_what_the_file_does_by_hand(built, answered, outcome, name):
     network = built(name).network
     wanted = answered(name, built(name).model, "onnxruntime")
-    for cell in techniques_of(outcome(name)):
+    for cell in techniques_of(outcome(name).cells):
         truth = set(by_law(network, wanted, answered(name, file_of(cell), cell.engine)).values())
         if "broken" in truth:
             assert cell.status == "collapsed" or cell.judgement.outcome in ("fail", "inconclusive"), (
@@ -119,6 +119,17 @@ def test_what_is_said_is_what_the_file_does_by_hand(built, answered, outcome, na
         if truth == {"holds"}:
             assert cell.status == "measured", cell.reasons
             assert cell.judgement.outcome not in ("fail", "incomparable", "unjudged"), cell.judgement
+
+
+@both
+def test_every_output_is_read_as_what_it_is(built, outcome, name):
+    came, laws = outcome(name), built(name).network.laws
+    for cell in techniques_of(came.cells):
+        found = came.outputs(cell)
+        assert {one.output for one in found} >= set(laws)
+        for one in found:
+            if one.output in laws:
+                assert one.output_kind in laws[one.output].kinds, one.output
 
 
 @pytest.mark.parametrize("name", REFUSED)

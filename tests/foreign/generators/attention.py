@@ -7,7 +7,7 @@ import numpy as np
 from generators.making import exported, gratings, seeded, trained
 from generators.network import Law, Network, first_answer, network
 
-SCORES = Law(("class scores",), first_answer(), 0.95, 0.8)
+SCORES = Law(("scores",), first_answer(), 0.95, 0.8)
 WIDTH, HEADS, LENGTH, WORDS = 32, 4, 12, 40
 
 

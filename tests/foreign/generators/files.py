@@ -7,7 +7,7 @@ import numpy as np
 from generators.making import built, exported, gratings, seeded, templates, trained
 from generators.network import Law, Network, first_answer, network
 
-SCORES = Law(("class scores",), first_answer(), 0.95, 0.8)
+SCORES = Law(("scores",), first_answer(), 0.95, 0.8)
 
 
 def _plain(seed: int = 0):

@@ -34,7 +34,7 @@ def siamese() -> Network:
     pictures, labels = gratings(600, 0)
     net = trained(seeded(Net), (pictures, pictures[::-1].copy()), labels, steps=120)
     model = exported(net, (pictures[:2], pictures[2:4]), ["left", "right"], ["one", "other"])
-    law = Law(("embedding", "embeddings"), cosine, 0.98, 0.9)
+    law = Law(("embedding"), cosine, 0.98, 0.9)
     samples = {"left": gratings(64, 1)[0], "right": gratings(64, 2)[0]}
     return Network(model, samples, {"one": law, "other": law})
 
@@ -105,8 +105,8 @@ def three_tasks() -> Network:
     net = trained(seeded(Net), x, wanted, steps=200, loss=loss)
     model = exported(net, x[:2], ["x"], ["classes", "marks", "value"])
     laws = {
-        "classes": Law(("class scores",), first_answer(), 0.95, 0.8),
-        "marks": Law(("sigmoid scores",), lambda a, b: float(((a > 0.5) == (b > 0.5)).mean()), 0.95, 0.8),
+        "classes": Law(("scores",), first_answer(), 0.95, 0.8),
+        "marks": Law(("sigmoid",), lambda a, b: float(((a > 0.5) == (b > 0.5)).mean()), 0.95, 0.8),
         "value": Law(("values",), signal_db, 18.0, 8.0),
     }
     return Network(model, {"x": templates(96, 1, (20,))[0]}, laws)
@@ -145,7 +145,7 @@ def anchors() -> Network:
 
     net = trained(seeded(Net), pictures, wanted, steps=150, loss=loss)
     model = exported(net, pictures[:2], ["images"], ["detections"])
-    law = Law(("boxes", "sigmoid scores", "values"), worst_channel_db(2), 12.0, 3.0)
+    law = Law(("boxes", "sigmoid", "probabilities", "values"), worst_channel_db(2), 12.0, 3.0)
     return Network(model, {"images": gratings(64, 1)[0]}, {"detections": law}, int8_holds=False)
 
 
@@ -174,7 +174,7 @@ def suppressed() -> Network:
         helper.make_node("NonMaxSuppression", ["boxes", "scores", "most", "close", "least"], ["found"]),
     ]
     model = built(nodes, [("x", "f4", [1, 1, 16, 16])], [("found", "i8", ["k", 3])], stored, opset=13)
-    law = Law(("labels", "integer labels", "detections"), equal, 0.9, 0.5)
+    law = Law(("labels"), equal, 0.9, 0.5)
     samples = {"x": rng.normal(0, 1, (64, 1, 16, 16)).astype("f4")}
     return Network(model, samples, {"found": law}, int8_holds=False)
 
@@ -205,5 +205,5 @@ def graph_of_nodes() -> Network:
         stored, opset=13,
     )  # fmt: skip
     samples = {"x": rng.normal(0, 1, (96, 12, 6)).astype("f4"), "edges": edges}
-    law = Law(("class scores",), first_answer(), 0.92, 0.75)
+    law = Law(("scores",), first_answer(), 0.92, 0.75)
     return Network(model, samples, {"scores": law}, {"edges": None})

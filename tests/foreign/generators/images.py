@@ -5,8 +5,8 @@ from __future__ import annotations
 from generators.making import blobs, built, exported, gratings, seeded, trained
 from generators.network import Law, Network, first_answer, network, overlap, signal_db
 
-CLASSES = Law(("class scores",), first_answer(), 0.95, 0.8)
-PICTURE = Law(("values", "image", "dense map"), signal_db, 25.0, 12.0)
+CLASSES = Law(("scores",), first_answer(), 0.95, 0.8)
+PICTURE = Law(("values"), signal_db, 25.0, 12.0)
 
 
 @network
@@ -42,7 +42,7 @@ def unet() -> Network:
     pictures, masks = blobs(400, 0)
     net = trained(seeded(Net), pictures, masks, loss=nn.functional.binary_cross_entropy)
     model = exported(net, pictures[:2], ["image"], ["mask"])
-    law = Law(("dense map", "sigmoid scores"), overlap(0.5), 0.93, 0.6)
+    law = Law(("map", "sigmoid"), overlap(0.5), 0.93, 0.6)
     return Network(model, {"image": blobs(64, 1)[0]}, {"mask": law})
 
 
@@ -224,7 +224,7 @@ def masked_convolution() -> Network:
         ]
     nodes.append(helper.make_node("Conv", ["r1", "w2", "b2"], ["levels"]))
     model = built(nodes, [("x", "f4", ["n", 1, 8, 8])], [("levels", "f4", ["n", 4, 8, 8])], stored, opset=13)
-    law = Law(("dense map", "class scores", "values"), first_answer(1), 0.9, 0.6)
+    law = Law(("values", "scores"), first_answer(1), 0.9, 0.6)
     return Network(model, {"x": rng.normal(0, 1, (64, 1, 8, 8)).astype("f4")}, {"levels": law})
 
 
@@ -286,5 +286,5 @@ def anomaly() -> Network:
     net = trained(seeded(Net), pictures, masks, steps=150, loss=nn.functional.mse_loss)
     model = exported(net, pictures[:2], ["image"], ["again", "error"])
     errors = Law(("values",), signal_db, 15.0, 3.0)
-    again = Law((*PICTURE.kinds, "sigmoid scores"), signal_db, 18.0, 8.0)
+    again = Law(("values",), signal_db, 18.0, 8.0)
     return Network(model, {"image": blobs(64, 1)[0]}, {"again": again, "error": errors})

@@ -7,7 +7,7 @@ import numpy as np
 from generators.making import built, exported, seeded, templates, trained
 from generators.network import Law, Network, first_answer, network, same_text, signal_db
 
-SCORES = Law(("class scores",), first_answer(), 0.95, 0.8)
+SCORES = Law(("scores",), first_answer(), 0.95, 0.8)
 
 
 @network
@@ -108,7 +108,7 @@ def text_line() -> Network:
     net = trained(seeded(Net), pictures, symbols, steps=200, loss=loss)
     free = {"line": {0: "batch", 3: "width"}, "symbols": {0: "batch", 1: "steps"}}
     model = exported(net, pictures[:2], ["line"], ["symbols"], free)
-    law = Law(("CTC sequence", "CTC", "class scores", "probabilities"), same_text, 0.93, 0.7)
+    law = Law(("text", "probabilities"), same_text, 0.93, 0.7)
     return Network(model, {"line": _written(80, 1)[0]}, {"symbols": law})
 
 
@@ -146,7 +146,7 @@ def wavenet() -> Network:
     net = trained(seeded(Net), x[..., :-1], x[..., 1:].copy(), steps=150, loss=nn.functional.mse_loss)
     free = {"sound": {0: "batch", 2: "time"}, "next": {0: "batch", 2: "time"}}
     model = exported(net, x[:2, :, :-1], ["sound"], ["next"], free)
-    law = Law(("values", "image", "dense map"), signal_db, 20.0, 8.0)
+    law = Law(("values"), signal_db, 20.0, 8.0)
     return Network(model, {"sound": sound(64, 1)[..., :-1].copy()}, {"next": law})
 
 
@@ -176,7 +176,7 @@ def streaming() -> Network:
         [("y", "f4", ["n", 4, 2]), ("new_cache", "f4", ["n", 8, 4])], stored, opset=13,
     )  # fmt: skip
     steps = np.cumsum(rng.normal(0, 0.3, (96, 8, 2)), 0)  # one stream: what comes next depends on what came
-    law = Law(("values", "image", "dense map", "class scores"), signal_db, 25.0, 10.0)
+    law = Law(("values", "scores"), signal_db, 25.0, 10.0)
     samples = {"x": (steps - steps.mean(0)).astype("f4")}
     return Network(model, samples, {"y": law}, carried={"cache": "new_cache"})
 
