@@ -34,7 +34,7 @@ def siamese() -> Network:
     pictures, labels = gratings(600, 0)
     net = trained(seeded(Net), (pictures, pictures[::-1].copy()), labels, steps=120)
     model = exported(net, (pictures[:2], pictures[2:4]), ["left", "right"], ["one", "other"])
-    law = Law(("embedding"), cosine, 0.98, 0.9)
+    law = Law(("embedding",), cosine, 0.98, 0.9)
     samples = {"left": gratings(64, 1)[0], "right": gratings(64, 2)[0]}
     return Network(model, samples, {"one": law, "other": law})
 
@@ -174,7 +174,7 @@ def suppressed() -> Network:
         helper.make_node("NonMaxSuppression", ["boxes", "scores", "most", "close", "least"], ["found"]),
     ]
     model = built(nodes, [("x", "f4", [1, 1, 16, 16])], [("found", "i8", ["k", 3])], stored, opset=13)
-    law = Law(("labels"), equal, 0.9, 0.5)
+    law = Law(("labels",), equal, 0.9, 0.5)
     samples = {"x": rng.normal(0, 1, (64, 1, 16, 16)).astype("f4")}
     return Network(model, samples, {"found": law}, int8_holds=False)
 

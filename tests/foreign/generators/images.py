@@ -6,7 +6,7 @@ from generators.making import blobs, built, exported, gratings, seeded, trained
 from generators.network import Law, Network, first_answer, network, overlap, signal_db
 
 CLASSES = Law(("scores",), first_answer(), 0.95, 0.8)
-PICTURE = Law(("values"), signal_db, 25.0, 12.0)
+PICTURE = Law(("values",), signal_db, 25.0, 12.0)
 
 
 @network

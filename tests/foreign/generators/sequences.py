@@ -146,7 +146,7 @@ def wavenet() -> Network:
     net = trained(seeded(Net), x[..., :-1], x[..., 1:].copy(), steps=150, loss=nn.functional.mse_loss)
     free = {"sound": {0: "batch", 2: "time"}, "next": {0: "batch", 2: "time"}}
     model = exported(net, x[:2, :, :-1], ["sound"], ["next"], free)
-    law = Law(("values"), signal_db, 20.0, 8.0)
+    law = Law(("values",), signal_db, 20.0, 8.0)
     return Network(model, {"sound": sound(64, 1)[..., :-1].copy()}, {"next": law})
 
 
