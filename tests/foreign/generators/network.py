@@ -42,8 +42,10 @@ class Network:
     carried: dict[str, str] = field(default_factory=dict)  # input -> output: fed what the call before said
     beside: bool = False  # its weights lie in a file of their own
     refused: str = ""  # words that must be in the refusal; "": it must be measured
-    # whether plain int8 of all layers must hold: "" where it need not
-    int8_holds: bool = True
+    int8_holds: bool = True  # plain int8 of all layers must keep its laws
+    engines_lack: str = (
+        ""  # words of the reason where no engine has integer kernels: that is no fault of ours
+    )
 
     def write(self, folder: Path, name: str) -> tuple[Path, Path]:
         """Write `<name>.onnx` and `<name>.npz` and return their paths."""
