@@ -133,7 +133,8 @@ CATALOGUE = {
             "confident_overlap",
             "1",
             "higher",
-            "Per example: intersection over union of float's confident answers and the confident ones here.",
+            "Per example: intersection over union of float's confident answers and the confident ones here. "
+            "One that crosses the threshold by moving less than a tenth of it is the same.",
             "f32",
             short="overlap",
         ),

@@ -79,6 +79,15 @@ def test_where_float_is_hardly_confident_the_threshold_is_lower():
     assert found["confident_overlap"] == (0.5,) * 8
 
 
+def test_a_score_that_crosses_the_threshold_by_a_hair_is_the_same_answer():
+    wanted = np.tile([[0.52, 0.48, 0.9]], (8, 1))
+    found, _ = measured(wanted, np.tile([[0.48, 0.52, 0.9]], (8, 1)), "sigmoid")
+    assert found["confident_overlap"] == found["confident_kept"] == (1.0,) * 8
+    found, _ = measured(wanted, np.tile([[0.46, 0.54, 0.9]], (8, 1)), "sigmoid")
+    assert found["confident_overlap"] == pytest.approx((1 / 3,) * 8)
+    assert found["confident_kept"] == (0.5,) * 8
+
+
 def test_examples_without_a_confident_answer_say_nothing_of_it():
     wanted = np.array([[0.9, 0.0], [0.1, 0.0]] * 8)
     found, _ = measured(wanted, wanted * 1.01, "sigmoid")

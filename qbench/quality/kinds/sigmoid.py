@@ -10,6 +10,8 @@ from qbench.quality.kinds.base import KINDS, Kind, PerExample, flat, share_of
 from qbench.quality.seen import Seen
 
 CONFIDENT = (0.5, 0.25, 0.1, 0.05, 0.01)  # the first of these that enough of float's scores reach
+# of the threshold: a score that crosses it by moving no farther was undecided in float already
+UNDECIDED = 0.1
 ENOUGH = 8  # confident answers over all samples
 
 
@@ -45,9 +47,11 @@ class Sigmoid(Kind):
         """Return overlap, share kept and move of the confident answers; NaN where an example has none."""
         before, now = flat(wanted), flat(given)
         ours, theirs = before >= self.threshold, now >= self.threshold
-        both, either = (ours & theirs).sum(axis=1), (ours | theirs).sum(axis=1)
+        moved, either = np.abs(now - before), ours | theirs
+        same = either & ((ours & theirs) | (moved <= UNDECIDED * self.threshold))
+        count = ours.sum(axis=1)
         return {
-            "confident_overlap": share_of(both, either),
-            "confident_kept": share_of(both, ours.sum(axis=1)),
-            "confidence_moved": share_of((np.abs(now - before) * ours).sum(axis=1), ours.sum(axis=1)),
+            "confident_overlap": share_of(same.sum(axis=1), either.sum(axis=1)),
+            "confident_kept": share_of((same & ours).sum(axis=1), count),
+            "confidence_moved": share_of((moved * ours).sum(axis=1), count),
         }
