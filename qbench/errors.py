@@ -49,3 +49,7 @@ class OutOfRoom(CannotWrite):
 
 class NotAvailable(QbenchError):
     """An engine or a device that was asked for is not here."""
+
+
+class NoAnswer(QbenchError):
+    """The run ended, and what it was asked cannot be told from it."""

@@ -11,8 +11,8 @@ from qbench.cli.options import INTERRUPTED, SOMETHING_FAILED, WRONG_USAGE, app, 
 
 
 def main() -> None:
-    """Run the command line; every error of the user's ends in its message and exit code 2."""
-    from qbench.errors import OutOfRoom, QbenchError
+    """Run the command line; an error of the user's ends in its message, all ends in one of EXIT_CODES."""
+    from qbench.errors import NoAnswer, OutOfRoom, QbenchError
 
     try:
         code = app(standalone_mode=False)  # without its own error handling, typer returns the exit code
@@ -26,7 +26,7 @@ def main() -> None:
         what = f"[bold red]{type(error).__name__}[/]: {escape(error.problem)}"
         said = f"{what}\n  [bold]fix:[/] {escape(error.fix)}"
         told.print(said, highlight=False, soft_wrap=True)  # a path or a command in it can be copied whole
-        sys.exit(SOMETHING_FAILED if isinstance(error, OutOfRoom) else WRONG_USAGE)
+        sys.exit(SOMETHING_FAILED if isinstance(error, OutOfRoom | NoAnswer) else WRONG_USAGE)
     except (KeyboardInterrupt, typer.Abort):
         resumable = len(sys.argv) > 1 and sys.argv[1] in ("run", "try")
         further = "go on with --resume" if resumable else "sessions that ended are kept"

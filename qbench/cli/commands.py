@@ -33,6 +33,7 @@ from qbench.cli.options import (
     console,
 )  # fmt: skip
 from qbench.cli.planning import (
+    answer_with,
     execute_plan,
     find_data,
     limits_of,
@@ -41,6 +42,8 @@ from qbench.cli.planning import (
     show_run,
     use_meter,
 )
+
+TARGETS = ("s8s8", "u8s8", "symmetric", "per_tensor", "power_of_two", "int4", "arm")  # as requantize knows
 
 
 @app.command()
@@ -92,15 +95,32 @@ def try_model(
 ) -> None:
     """Measure your own model: agreement with its float form, latency, size, memory."""
     from qbench.run.own_model import for_network, own_suite
+    from qbench.run.vet import vet
 
     own = own_suite(model, inputs, state or (), output_kind or ())
+    asked = [name for name in own.suite.backends if not backend or name in backend]
+    vet(own.suite.model[0], asked)
     suite, reasons, usual = for_network(own.suite, model, technique or ())
     for sentence in (*own.said, *reasons):
         console().print(sentence, highlight=False, markup=False, soft_wrap=True)
     use_meter(meter)
     chosen = selection_of(None, technique, backend, energy=energy, explain=explain)
     plan = plan_of(suite, hw, profile or usual, chosen)
-    execute_plan(plan, out, reports, limits_of(time_limit, memory_limit), resume=resume)
+    answer_with(plan, out, reports, limits_of(time_limit, memory_limit), resume=resume)
+
+
+@app.command()
+def requantize(
+    model: Annotated[Path, typer.Argument(help="An ONNX file with QuantizeLinear and DequantizeLinear.")],
+    to: Annotated[str, typer.Option("--to", help=f"One of {', '.join(TARGETS)}.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")],
+) -> None:
+    """Write the integers of a quantized file in another form, without its float network or any data."""
+    from qbench.run.requantized import requantized
+
+    for words in requantized(model, to, out):
+        console().print(words, highlight=False, markup=False, soft_wrap=True)
+    console().print(f"written  {out}", highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qbench.cases import Case
+    from qbench.cases import ArtifactSpec, Case
     from qbench.report.cell import Cell
     from qbench.report.delivered import Delivered, Deliveries
     from qbench.report.recommend import Recommendation
@@ -26,9 +26,14 @@ def deliver(run: Run, cells: Sequence[Cell], folder: Path) -> Deliveries:
     found: dict[Case, Delivered] = {}
     for advice in recommend(cells):
         case = advice.ship.case if advice.ship is not None else None
-        if case is not None and case.deployment.artifact.model.name.endswith(".onnx"):
+        if case is not None and _own(case.deployment.artifact):
             found[case] = _delivered(run, advice, case, folder)
     return found
+
+
+def _own(spec: ArtifactSpec) -> bool:
+    """Tell whether this is of a user's own file: those have their path for a name."""
+    return spec.model.name.endswith(".onnx")
 
 
 def _delivered(run: Run, advice: Recommendation, case: Case, folder: Path) -> Delivered:
@@ -54,3 +59,27 @@ def _delivered(run: Run, advice: Recommendation, case: Case, folder: Path) -> De
     except QbenchError as error:
         return Handed("", "", why_absent(error))
     return Handed(str(taken.path), taken.code)
+
+
+def refuse_without_source(cells: Sequence[Cell]) -> None:
+    """Refuse to tell anything of a user's own network that ran on no engine, in one sentence.
+
+    Raises:
+        NoAnswer: so it is; the reasons are those of the engines, each once.
+    """
+    from qbench.errors import NoAnswer
+    from qbench.reasons import fix_of
+
+    floats = [cell for cell in cells if cell.role == "fp32" and _own(cell.artifact)]
+    tried = [cell for cell in floats if cell.status != "skipped"]
+    if not tried or any(cell.status == "measured" for cell in tried):
+        return
+    found = [cell.reasons[0] for cell in tried]
+    alike = len({reason.text for reason in found}) == 1
+    told = [found[0].text] if alike else [f"{cell.engine}: {cell.reasons[0].text}" for cell in tried]
+    fixes = dict.fromkeys(filter(None, (fix_of(reason.detail) for reason in found)))
+    raise NoAnswer(
+        f"{tried[0].model} itself runs on no engine here, so nothing can be compared with it: "
+        + "; ".join(told),
+        fix="; ".join(fixes) or "export it again, or see the whole error in the results file",
+    )

@@ -12,9 +12,22 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 MEASURED, SOMETHING_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+EXIT_CODES = """Exit codes:
+
+0: it did what was asked. `try` answered: a technique or float is recommended, whatever single ones did.
+
+1: it could not. `try`: nothing can be recommended, or the network itself does not run. `run`, `aa`, \
+`power`, `probe`: something failed or collapsed that the suite does not expect. `doctor`: a problem. \
+Or a full disk.
+
+2: it did not begin: a wrong option or name, or a file that qbench cannot take. The message has the fix.
+
+130: interrupted; what had ended is on disk.
+"""
 
 app = typer.Typer(
     help="Which quantization technique to ship on which hardware, what it gains, what it loses, how sure.",
+    epilog=EXIT_CODES,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -13,8 +13,10 @@ import typer
 from qbench.cli.options import MEASURED, SOMETHING_FAILED, console
 
 if TYPE_CHECKING:
+    from qbench.report.recommend import Recommendation
     from qbench.run.plan import Plan, Selection
     from qbench.run.protocol import Limits
+    from qbench.run.session import Finished
     from qbench.store import Run
     from qbench.suite import Suite
 
@@ -97,6 +99,27 @@ def plan_of(suite: str | Suite, hw: str, profile: str, selection: Selection, rou
 
 def execute_plan(plan: Plan, out: Path, reports: Path, limits: Limits, *, resume: bool) -> None:
     """Run the plan, print its summary, write its page; exits with 1 where something failed unexpectedly."""
+    finished = _executed(plan, out, reports, limits, resume=resume)
+    show_run(finished.run, reports)
+    bad = finished.tally.failed or finished.tally.collapsed
+    raise typer.Exit(SOMETHING_FAILED if bad else MEASURED)
+
+
+def answer_with(plan: Plan, out: Path, reports: Path, limits: Limits, *, resume: bool) -> None:
+    """Run the plan of a user's own network and show its verdict; exits with 1 where there is none.
+
+    One technique of many that fails or collapses is a finding, and no failure of the run.
+
+    Raises:
+        NoAnswer: the float network itself ran on no engine: there is nothing to compare with.
+    """
+    finished = _executed(plan, out, reports, limits, resume=resume)
+    advice = [found for found in show_run(finished.run, reports) if found.here]
+    answered = bool(advice) and all(found.kind != "nothing" for found in advice)
+    raise typer.Exit(MEASURED if answered else SOMETHING_FAILED)
+
+
+def _executed(plan: Plan, out: Path, reports: Path, limits: Limits, *, resume: bool) -> Finished:
     from qbench.progress import progress
     from qbench.run.session import execute
 
@@ -105,10 +128,7 @@ def execute_plan(plan: Plan, out: Path, reports: Path, limits: Limits, *, resume
     can_write(reports)
     with progress(plan, told) as watcher:
         command = shlex.join(["qbench", *sys.argv[1:]])
-        finished = execute(plan, out, watcher, limits, command=command, resume=resume)
-    show_run(finished.run, reports)
-    bad = finished.tally.failed or finished.tally.collapsed
-    raise typer.Exit(SOMETHING_FAILED if bad else MEASURED)
+        return execute(plan, out, watcher, limits, command=command, resume=resume)
 
 
 def has_cells(plan: Plan) -> None:
@@ -147,16 +167,24 @@ def can_write(reports: Path) -> None:
         ) from error
 
 
-def show_run(found: Run, reports: Path) -> None:
-    """Hand over what a run recommends, print its summary, write its page, and say where all of it is."""
-    from qbench.cli.delivery import deliver
+def show_run(found: Run, reports: Path) -> tuple[Recommendation, ...]:
+    """Hand over what a run recommends, print its summary, write its page, and say where all of it is.
+
+    Raises:
+        NoAnswer: it was of a user's own network, which ran on no engine: nothing is written.
+    """
+    from qbench.cli.delivery import deliver, refuse_without_source
     from qbench.report.page import write_report
+    from qbench.report.recommend import recommend
     from qbench.report.select import select
     from qbench.report.summary import print_summary
 
     suite = found.session.suite + ("-narrowed" if found.session.narrowed else "")
-    deliveries = deliver(found, select(found), reports / suite)
+    cells = select(found)
+    refuse_without_source(cells)
+    deliveries = deliver(found, cells, reports / suite)
     print_summary(found, console(), deliveries)
     written = write_report(found, reports / suite, deliveries)
     console().print(f"results  {found.path}", highlight=False, soft_wrap=True)
     console().print(f"report   {written['index.html']}", highlight=False, soft_wrap=True)
+    return recommend(cells)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from qbench.quality.judge import SEVERITY
 from qbench.report.cell import Cell, Group, pace_of
 from qbench.report.figures import Figure
 from qbench.report.floats import best_float, pace
@@ -13,6 +14,7 @@ from qbench.report.refusal import JUDGE, OPEN, Refusal, refusal_of
 from qbench.report.sentences import between, break_even, loss, lost_of_none, size, sure, why_float
 from qbench.report.thorough import profile_words
 
+ALIKE = 0.03  # of the fastest: so little is no reason to ship answers that are less sure
 EMULATED_ONLY = "Emulated: accuracy and instructions only"
 
 
@@ -105,8 +107,10 @@ def _of_group(place: Group, group: list[Cell]) -> Recommendation:
     rejected = tuple((cell, refusal.text) for cell, refusal in refused)
     tried = sum(1 for cell, _ in judged if cell.status == "measured")
     if fit:
-        ship = min(fit, key=pace)
-        slower = tuple((cell, f"slower than {ship.name}") for cell in fit if cell is not ship)
+        fastest = min(pace(cell) for cell in fit)
+        alike = [cell for cell in fit if pace(cell) - fastest <= ALIKE * abs(fastest)]
+        ship = min(alike, key=lambda cell: (SEVERITY[cell.judgement.outcome], pace(cell)))
+        slower = tuple((cell, _beaten(cell, ship)) for cell in fit if cell is not ship)
         return _technique(place, ship, slower + rejected, tried)
     unjudged = [cell for cell, refusal in refused if refusal.why == "unjudged"]
     if unjudged:
@@ -115,6 +119,13 @@ def _of_group(place: Group, group: list[Cell]) -> Recommendation:
     if kept is not None and not _all_unstable(group, refused):
         return _float(place, kept, rejected, why_float(refused), tried)
     return _no_answer(place, group, rejected)
+
+
+def _beaten(cell: Cell, ship: Cell) -> str:
+    """Return why a file that could be shipped is not: another one is faster, or as fast and surer."""
+    if pace(cell) < pace(ship):
+        return f"as fast as {ship.name}, and {cell.judgement.text}"
+    return f"slower than {ship.name}"
 
 
 def _all_unstable(group: list[Cell], refused: list[tuple[Cell, Refusal]]) -> bool:

@@ -49,8 +49,13 @@ def once(plan: Plan) -> list[Step]:
         new = dict.fromkeys(case.deployment.artifact for case in wanted).keys() - artifacts.keys()
         own = [spec for spec in dict.fromkeys(case.deployment.artifact for case in wanted) if spec in new]
         artifacts |= dict.fromkeys(own)
-        made += [Step("prepare", spec) for spec in own]
-        made += [Step("score", case) for case in scored if bool(case.after) == waits]
+        prepared = [Step("prepare", spec) for spec in own]
+        asked = [Step("score", case) for case in scored if bool(case.after) == waits]
+        # the float network first: where it runs nowhere, there is nothing to compare a technique with
+        floats = {case.deployment.artifact for case in wanted if case.role == "fp32"}
+        made += [step for step in prepared if step.subject in floats]
+        made += [step for step in asked if isinstance(step.subject, Case) and step.subject.role == "fp32"]
+        made += [step for step in (*prepared, *asked) if step not in made]
     return [
         *(Step("data", spec) for spec in data),
         *made,

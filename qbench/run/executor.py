@@ -12,6 +12,7 @@ from qbench.backends.base import BACKENDS
 from qbench.cases import ArtifactSpec, Case, DataSpec, Explained, Step
 from qbench.folders import without_folders
 from qbench.formats import cache
+from qbench.models.file import SUFFIX
 from qbench.records import Evidence, Failed, Measured, Outcome, Record, Skipped
 from qbench.run import agenda
 from qbench.run.briefing import Briefing, fact
@@ -106,6 +107,8 @@ class Executor:
         for number, steps in enumerate(rounds):
             if number and self._plan.profile.fresh_servers:
                 self._workers.restart(list(dict.fromkeys(self._preload(step) for step in steps)))
+            if self._nothing_to_time(steps):
+                continue
             for step in steps:
                 self._do(step)
         for step in metered:
@@ -205,8 +208,38 @@ class Executor:
             return answers_file(step.subject, fact(outcome, "data id")).is_file()
         return True
 
+    def _nothing_to_time(self, steps: list[Step]) -> bool:
+        """Tell whether a round has cells, and none of them is left: its anchors would stand for nothing."""
+        timed = [step for step in steps if step.kind == "time"]
+        return bool(timed) and all(self._pointless(step) for step in timed)
+
+    def _without_source(self, step: Step) -> bool:
+        """Tell whether this is a technique's step, and the user's own network failed on every engine.
+
+        A suite has other networks, and says of each cell what became of it.
+        """
+        subject = step.subject
+        if isinstance(subject, DataSpec | Explained) or not isinstance(subject, ArtifactSpec | Case):
+            return False
+        spec = subject if isinstance(subject, ArtifactSpec) else subject.deployment.artifact
+        if not spec.model.name.endswith(SUFFIX):
+            return False
+        floats = [
+            case
+            for case in self._plan.cells
+            if case.role == "fp32" and case.deployment.artifact.model == spec.model
+        ]
+        own = spec in [case.deployment.artifact for case in floats]
+        return bool(floats) and not own and all(self._broke(case) for case in floats)
+
+    def _broke(self, case: Case) -> bool:
+        steps = Step("prepare", case.deployment.artifact), Step("score", case)
+        return any(isinstance(self._outcomes.get(step.key), Failed) for step in steps)
+
     def _pointless(self, step: Step) -> bool:
         """Tell whether something before it failed, or a verdict or its state forbids to time it."""
+        if self._without_source(step):
+            return True
         if isinstance(step.subject, ArtifactSpec):
             return any(not self._ok(Step("data", spec)) for hop in step.subject.way for spec in hop.data)
         if isinstance(step.subject, Explained):

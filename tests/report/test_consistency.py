@@ -145,7 +145,9 @@ def _what_ships(found, group):
     if found.kind == "technique":
         assert right(found.ship)
         assert surely_faster(found.ship)
-        assert all(pace_of(found.ship) <= pace_of(cell) for cell in winners)
+        for cell in winners:  # the fastest, or one that is as fast and whose answers are proven
+            surer = found.ship.judgement.outcome == "pass" and cell.judgement.outcome == "inconclusive"
+            assert pace_of(found.ship) <= pace_of(cell) * (1.031 if surer else 1)
         return
     assert not winners
     floats = [cell for cell in group if cell.role == "fp32" and right(cell) and timed(cell)]

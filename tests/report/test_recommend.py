@@ -217,3 +217,19 @@ def test_where_no_file_could_be_made_no_speed_is_spoken_of(tmp_path):
     build.whole(example.FP32, correct(10), (0.010, 0.010, 0.010))
     build.add("plan", example.FAST, Skipped("no way leads there"))
     assert "because no quantized file could be made and run" in verdict_on(build).verdict
+
+
+def test_of_two_that_are_as_fast_the_one_whose_answers_are_proven_is_shipped(tmp_path):
+    """300 wrong of 10,000 alike is proven; one wrong more of 100 is not. 5.0 and 5.1 ms are as fast."""
+    for second, shipped in ((0.0051, "surer"), (0.0060, "static int8")):
+        build = Builder(tmp_path / shipped)
+        build.whole(example.FP32, correct(300, 10_000), (0.010, 0.010, 0.010))
+        build.whole(example.FAST, correct(390, 10_000), (0.005, 0.005, 0.005))
+        build.whole(case("surer"), correct(300, 10_000), (second,) * 3)
+        found = verdict_on(build)
+        assert found.ship.technique == shipped
+        told = dict((cell.technique, reason) for cell, reason in found.rejected)
+        if shipped == "surer":
+            assert told["static int8"].startswith("as fast as surer on onnxruntime, and not proven that")
+        else:
+            assert told["surer"] == "slower than static int8 on onnxruntime"
