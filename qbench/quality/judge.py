@@ -198,4 +198,4 @@ def summary(measurement: Measurement) -> tuple[float, Interval | None]:
     if measurement.metric in ("range_error", "cosine"):  # no example of these is wholly wrong by chance
         return mean, interval
     half = max(interval.high - mean, 1 / n)
-    return mean, Interval(max(-1.0, mean - half), min(1.0, mean + half), "normal95", n)
+    return mean, Interval(max(0.0, mean - half), min(1.0, mean + half), "normal95", n)

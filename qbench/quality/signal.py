@@ -67,10 +67,9 @@ class Signal:
         lengths = float(np.sqrt(ww.sum()) * np.sqrt(gg.sum()))
         if not noise.sum():
             found.append(Measurement("cosine", (1.0,)))
-        elif lengths:
-            found.append(Measurement("cosine", (float(np.clip(wg.sum() / lengths, -1, 1)),)))
-        else:
-            withheld.append(Withheld("cosine", "all values are zero: they have no direction"))
+        else:  # of zeros where the other is none: no direction in common
+            cosine = float(np.clip(wg.sum() / lengths, -1, 1)) if lengths else 0.0
+            found.append(Measurement("cosine", (cosine,)))
         moving, dead = self._moving_and_dead()
         if moving.any():
             found.append(Measurement("dead_channels", (float(dead.sum() / moving.sum()),)))

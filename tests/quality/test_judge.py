@@ -6,7 +6,7 @@ from outputs import LOOKS_LIKE, blobs, ctc, normal, sigmoid, unit, yolo
 
 from qbench.metrics import CATALOGUE
 from qbench.quality.compare import assess, broken, compare
-from qbench.quality.judge import how_bad, how_bad_one, judge, judge_one, rests_on, worst
+from qbench.quality.judge import how_bad, how_bad_one, judge, judge_one, rests_on, summary, worst
 from qbench.quality.limits import LIMITS
 from qbench.records import Measurement, OutputQuality
 
@@ -135,6 +135,12 @@ def test_every_limit_is_of_a_known_metric_has_a_reason_and_two_sides(metric):
     beyond = limit.fails - 0.01 if better == "higher" else limit.fails + 0.01
     assert judge_one(quality(metric, [beyond])).outcome == "fail"
     assert how_bad_one(quality(metric, [limit.passes])) == pytest.approx(1)
+
+
+def test_an_interval_of_shares_stays_among_shares():
+    for samples in ([0.0] * 16, [1.0] * 16, [0.9, 1.0] * 8):
+        mean, interval = summary(Measurement("map_overlap", tuple(samples)))
+        assert 0 <= interval.low <= mean <= interval.high <= 1
 
 
 def test_few_examples_prove_nothing():

@@ -160,6 +160,10 @@ def test_noise_is_counted_in_the_signal_s_own_units(scale):
     assert louder["sqnr"][0] == pytest.approx(once["sqnr"][0] - 20)
 
 
+def test_zeros_have_no_direction_in_common_with_anything():
+    assert measured(np.ones((4, 3)) + np.eye(4, 3), np.zeros((4, 3)), "values")[0]["cosine"] == (0.0,)
+
+
 def test_a_shift_of_all_values_does_not_hide_that_what_varies_is_gone():
     wanted = 1000 + normal(200, 3).astype(float)
     found = measured(wanted, np.full_like(wanted, 1000), "values")[0]
