@@ -102,7 +102,7 @@ def try_model(
     vet(own.suite.model[0], asked)
     suite, reasons, usual = for_network(own.suite, model, technique or ())
     for sentence in (*own.said, *reasons):
-        console().print(sentence, highlight=False, markup=False, soft_wrap=True)
+        console().print(sentence, highlight=False, markup=False)
     use_meter(meter)
     chosen = selection_of(None, technique, backend, energy=energy, explain=explain)
     plan = plan_of(suite, hw, profile or usual, chosen)

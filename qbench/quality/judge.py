@@ -183,10 +183,10 @@ def single(output: OutputQuality, metric: str) -> float | None:
 
 
 def summary(measurement: Measurement) -> tuple[float, Interval | None]:
-    """Return the mean with its 95 % interval: Wilson's for yes and no, the normal one for shares.
+    """Return the mean with its 95 % interval: Wilson's for yes and no, the normal one for all others.
 
-    The latter is at least one example in n wide on either side: examples that happen to be all alike do not
-    make the next one certain. One sample is a figure of all examples and has no interval.
+    That of a share is at least one example in n wide on either side: examples that happen to be all alike do
+    not make the next one certain. One sample is a figure of all examples and has no interval.
     """
     samples, n = measurement.samples, len(measurement.samples)
     if n == 1:
@@ -195,7 +195,7 @@ def summary(measurement: Measurement) -> tuple[float, Interval | None]:
         return sum(samples) / n, share_interval(round(sum(samples)), n)
     mean, interval = mean_interval(samples)
     assert interval is not None
-    if measurement.metric in ("range_error", "cosine"):  # no example of these is wholly wrong by chance
+    if measurement.metric not in SHARES:  # no example of these is wholly wrong by chance, nor ends at 1
         return mean, interval
     half = max(interval.high - mean, 1 / n)
     return mean, Interval(max(0.0, mean - half), min(1.0, mean + half), "normal95", n)

@@ -150,3 +150,10 @@ def test_few_examples_prove_nothing():
     assert judge_one(quality("same_first", [1] * 340 + [0] * 60)).outcome == "fail"
     assert judge_one(quality("map_overlap", [0.96] * 10)).outcome == "inconclusive"
     assert judge_one(quality("map_overlap", [0.96] * 200)).outcome == "pass"
+
+
+def test_what_is_no_share_has_an_interval_that_neither_ends_at_1_nor_is_widened():
+    """Divergences of 1.7 and 1.8 nat: a mean of 1.75 and no end below it."""
+    value, interval = summary(Measurement("kl_divergence", (1.7, 1.8) * 50))
+    assert value == pytest.approx(1.75)
+    assert interval.low < 1.75 < interval.high < 1.8
