@@ -9,7 +9,8 @@ from onnx import helper, numpy_helper
 
 from qbench.errors import DoesNotFit
 from qbench.formats.normalise import normalised, raised
-from qbench.quant.opset import graphs_in, opset_of, with_one_standard_domain
+from qbench.quant.graphs import graphs_in
+from qbench.quant.opset import opset_of, with_one_standard_domain
 
 X = np.random.default_rng(0).standard_normal((2, 3, 4)).astype("f4")
 
@@ -54,6 +55,55 @@ def test_softmax_that_flattens_goes_on_flattening():
     copied.CopyFrom(model)
     copied.opset_import[0].version = 13  # the number alone
     assert np.abs(answers(copied) - flattened_softmax(X)).max() > 0.1
+
+
+def image(opset, kind, scales, mode):
+    """Return a network that resizes X, taken for an image, by scales in a second input."""
+    nodes = [
+        node("Unsqueeze", "x", output="image", axes=[0]),
+        node(kind, "image", "scales", output="y", mode=mode),
+    ]
+    stored = {"scales": np.array([1, 1, *scales], "f4")}
+    return network(nodes, opset, stored=stored, shape=(1, "N", "h", "w"))
+
+
+@pytest.mark.parametrize("goal", [11, 13, 21])
+@pytest.mark.parametrize(
+    ("opset", "kind", "scales", "mode"),
+    [
+        (9, "Upsample", (2, 3), "linear"), (9, "Upsample", (2, 3), "nearest"),
+        (10, "Resize", (1.5, 2), "linear"), (10, "Resize", (2.3, 1.7), "nearest"),
+        (10, "Resize", (0.7, 0.6), "linear"),
+    ],
+)  # fmt: skip
+def test_what_resizes_goes_on_as_it_did(opset, kind, scales, mode, goal):
+    model = image(opset, kind, scales, mode)
+    np.testing.assert_allclose(answers(raised(model, goal)), answers(model), atol=1e-6)
+
+
+def test_places_of_a_resize_by_hand():
+    # twice as many: place i / 2, so every second value is one of the old, and the others lie in the middle
+    model = image(10, "Resize", (1, 2), "linear")
+    given = answers(raised(model, 21))[0, 0, 0]
+    row = X[0, 0]
+    np.testing.assert_allclose(given[::2], row, rtol=1e-6)
+    np.testing.assert_allclose(given[1:-1:2], (row[:-1] + row[1:]) / 2, rtol=1e-5)
+
+
+def test_the_nearest_of_something_smaller_is_refused():
+    with pytest.raises(DoesNotFit, match="newer operators have no word for how it did"):
+        raised(image(10, "Resize", (1, 0.6), "nearest"), 21)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("goal", [13, 21])
+def test_hardmax_that_flattens_goes_on_flattening(axis, goal):
+    model = network([node("Hardmax", "x", axis=axis)], 11)
+    given = answers(raised(model, goal))
+    rows = X.reshape(int(np.prod(X.shape[:axis])), -1)
+    wanted = (rows == rows.max(axis=1, keepdims=True)).reshape(X.shape)
+    np.testing.assert_array_equal(given, wanted)
+    np.testing.assert_array_equal(answers(model), wanted)
 
 
 def test_bodies_of_control_flow_are_raised_too():

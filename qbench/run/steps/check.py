@@ -6,7 +6,7 @@ import numpy as np
 
 from qbench.formats import cache
 from qbench.formats.artifact import float_state
-from qbench.formats.reference import Kept, read_reference, relative_error
+from qbench.formats.reference import Kept, read_reference
 from qbench.records import Measurement, Withheld
 from qbench.referee.distance import LIMIT, Distance, distance
 from qbench.run.protocol import Trace
@@ -42,17 +42,17 @@ def _with_source(opened: Opened) -> Measurement | Withheld:
     if kept.outputs is None:
         return Withheld("reference_error", kept.told.why_none)
     found = asked(opened, kept)
+    ranges = ranges_of(found)
     untouched = not opened.case.deployment.artifact.chain
     if float_state(opened.case.deployment.computes) and untouched:
-        ranges = ranges_of(found)
         for pairs in (*found, crowd(opened, kept)):
             far = _apart(pairs, ranges)
             if not far.meets:
                 raise _wrong(opened, kept, far)
     errors = [
-        relative_error(array, wanted)
+        _of_range(array, wanted, ranges[name])
         for pairs in found
-        for _, array, wanted in pairs
+        for name, array, wanted in pairs
         if wanted.dtype.kind == "f" and wanted.size
     ]
     if not errors:
@@ -60,6 +60,13 @@ def _with_source(opened: Opened) -> Measurement | Withheld:
     if not np.isfinite(max(errors)):
         return Withheld("reference_error", "outputs hold NaN or infinity")
     return Measurement("reference_error", (max(errors),))
+
+
+def _of_range(found: np.ndarray, wanted: np.ndarray, span: float) -> float:
+    """Return the largest difference over the output's range; infinite where either is not finite."""
+    if not (np.isfinite(found).all() and np.isfinite(wanted).all()):
+        return float("inf")
+    return float(np.abs(found.astype(np.float64) - wanted).max()) / span
 
 
 def _apart(pairs: Pairs, ranges: dict[str, float]) -> Distance:
