@@ -25,6 +25,7 @@ import numpy as np
 from qbench.cases import Quantized
 from qbench.errors import BadFile
 from qbench.formats.calls import Call, Span, by_example, call_of, filled, spans_of
+from qbench.formats.signature import fixed_batch
 from qbench.quant.ir_graph import simulated_outputs
 from qbench.quant.program import read_program
 
@@ -93,7 +94,7 @@ class Kept:
 
 
 def reference_inputs(specs: tuple[TensorSpec, ...], count: int = COUNT) -> dict[str, np.ndarray]:
-    """Return fixed inputs: standard normal where floating, zeros elsewhere; free dimensions are the batch.
+    """Return fixed inputs in the examples' form: standard normal where floating, zeros elsewhere.
 
     For the networks of the zoo alone, which are known to answer such. A stranger's network is asked about
     its owner's samples: a text detector's answers to noise are all alike, and no error relative to their
@@ -101,10 +102,13 @@ def reference_inputs(specs: tuple[TensorSpec, ...], count: int = COUNT) -> dict[
     """
     rng = np.random.default_rng(0)
     inputs = {}
+    count = fixed_batch(specs) or count
     for spec in specs:
-        shape = [count if size is None else size for size in spec.shape]
+        axis, one = spec.batch_axis, spec.one or tuple(size or 1 for size in spec.shape)
+        shape = one if axis is None else (count, *one[:axis], *one[axis + 1 :])
         values = rng.standard_normal(shape) if spec.dtype.startswith("float") else np.zeros(shape)
-        inputs[spec.name] = values.astype(spec.dtype)
+        array = values.astype(spec.dtype)
+        inputs[spec.name] = np.broadcast_to(array, (count, *shape)) if axis is None else array
     return inputs
 
 

@@ -46,12 +46,20 @@ def test_constant_answers_have_no_range_and_are_compared_as_they_are():
 
 
 def test_inputs_are_the_same_every_time_and_of_the_declared_kind():
-    specs = (TensorSpec("a/b:0", "float32", (None, 3)), TensorSpec("ids", "int64", (4, 2)))
+    specs = (
+        TensorSpec("a/b:0", "float32", (None, 3)),
+        TensorSpec("ids", "int64", (5, None, 2), 1, one=(5, 1, 2)),
+    )
+    specs += (TensorSpec("rate", "float32", (), None),)
     first, again = reference_inputs(specs), reference_inputs(specs)
     assert [(array.dtype.name, array.shape) for array in first.values()] == [
         ("float32", (8, 3)),
-        ("int64", (4, 2)),
+        ("int64", (8, 5, 2)),
+        ("float32", (8,)),
     ]
+    assert len(set(first["rate"])) == 1  # one value for all
+    fixed = reference_inputs((TensorSpec("x", "float32", (4, 3)),))
+    assert fixed["x"].shape == (4, 3)
     assert all((first[name] == again[name]).all() for name in first)
 
 
