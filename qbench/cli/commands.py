@@ -43,8 +43,6 @@ from qbench.cli.planning import (
     use_meter,
 )
 
-TARGETS = ("s8s8", "u8s8", "symmetric", "per_tensor", "power_of_two", "int4", "arm")  # as requantize knows
-
 
 @app.command()
 def run(
@@ -112,7 +110,9 @@ def try_model(
 @app.command()
 def requantize(
     model: Annotated[Path, typer.Argument(help="An ONNX file with QuantizeLinear and DequantizeLinear.")],
-    to: Annotated[str, typer.Option("--to", help=f"One of {', '.join(TARGETS)}.")],
+    to: Annotated[
+        str, typer.Option("--to", help="s8s8, u8s8, symmetric, per_tensor, power_of_two, int4 or arm.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")],
 ) -> None:
     """Write the integers of a quantized file in another form, without its float network or any data."""

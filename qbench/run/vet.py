@@ -24,6 +24,7 @@ from qbench.formats.artifact import Artifact
 from qbench.formats.proof import weights_of
 from qbench.formats.signature import at_most, fed, fixed_batch
 from qbench.quant.qdq_file import read_qdq
+from qbench.quant.qdq_model import QdqModel
 from qbench.reasons import reason_of
 from qbench.run.choose import model_of, source_of, task_of
 from qbench.sweep import choice_of
@@ -36,6 +37,7 @@ ASKED = "qbench.run.vet_worker"
 TIME_S = 60.0  # for an engine that hangs or compiles for minutes: it is then not heard
 MOST = 256  # of a batch that a constant inside the graph may fix
 STANDARD = ("", "ai.onnx")
+TARGETS = ("s8s8", "u8s8", "symmetric", "per_tensor", "power_of_two", "int4", "arm")  # as requantize knows
 HALF = {10: "float16", 16: "bfloat16"}  # TensorProto.DataType
 
 
@@ -89,14 +91,19 @@ def _half(path: Path, names: set[str]) -> str:
 
 
 def _recoded(path: Path) -> str:
-    """Return the command that recodes the file's integers, where they are of the form that it takes."""
+    """Return a command that recodes the file's integers, where they are of the form that it takes."""
     try:
-        read_qdq(path, "requantize")
+        found = QdqModel(read_qdq(path, "requantize"))
     except DoesNotFit:
         return ""
+    if not found.activations:
+        return ""
+    unsigned = any(rounded.zero_point.dtype == np.uint8 for rounded in found.activations)
+    to = "s8s8" if unsigned else "u8s8"
+    others = ", ".join(name for name in TARGETS if name != to)
     return (
         "; to write its integers in another form without it: "
-        f"qbench requantize {path} --to u8s8 (or s8s8, symmetric, per_tensor, power_of_two, int4, arm)"
+        f"qbench requantize {path} --to {to} --out {path.stem}-{to}.onnx (other forms: {others})"
     )
 
 

@@ -11,7 +11,9 @@ from onnx import TensorProto, helper, numpy_helper
 from qbench.errors import BadFile, BadParameter, DoesNotFit
 from qbench.run.own_model import own_suite
 from qbench.run.requantized import requantized
+from qbench.run.vet import TARGETS as OFFERED
 from qbench.run.vet import vet
+from qbench.strategies.requantize import TARGETS
 
 ENGINES = ("onnxruntime", "openvino")
 W = np.random.default_rng(0).standard_normal((16, 8)).astype("f4")
@@ -67,12 +69,14 @@ def test_one_that_is_quantized_already_is_offered_the_command_that_recodes_it(pl
     quantized()
     error = refused(engines=())  # no engine is asked
     assert error.problem == "net.onnx is quantized already: 1 of its 1 weights are stored in 8 bits"
-    assert "qbench requantize net.onnx --to u8s8" in error.fix
-    notes = requantized(place / "net.onnx", "s8s8", place / "other.onnx")
-    assert isinstance(notes, list)
-    types = {tensor.name: tensor.data_type for tensor in onnx.load("other.onnx").graph.initializer}
+    command = error.fix.partition("without it: ")[2].partition(" (")[0].split()
+    assert command == ["qbench", "requantize", "net.onnx", "--to", "s8s8", "--out", "net-s8s8.onnx"]
+    assert f"(other forms: {', '.join(name for name in TARGETS if name != 's8s8')})" in error.fix
+    requantized(place / command[2], command[4], place / command[6])
+    types = {tensor.name: tensor.data_type for tensor in onnx.load("net-s8s8.onnx").graph.initializer}
     assert TensorProto.UINT8 not in types.values()  # the activations are signed now
-    assert types != {tensor.name: tensor.data_type for tensor in onnx.load("net.onnx").graph.initializer}
+    (place / "net-s8s8.onnx").replace("net.onnx")
+    assert "--to u8s8 --out" in refused(engines=()).fix  # never what it is already
 
 
 def test_where_its_integers_cannot_be_recoded_the_command_is_not_offered():
@@ -144,3 +148,7 @@ def test_recoding_never_replaces_the_file_itself_and_takes_no_float_network(plac
     with pytest.raises(BadFile):
         requantized(place / "gone.onnx", "s8s8", place / "other.onnx")
     assert not (place / "other.onnx").exists()
+
+
+def test_the_forms_that_are_offered_are_those_that_there_are():
+    assert OFFERED == TARGETS
