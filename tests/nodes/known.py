@@ -71,6 +71,8 @@ def words_of(problem: str) -> set[str]:
     if kinds:
         return {re.sub(r"( in \S+)? x\d+$", "", kind) for kind in kinds[1].split(", ")}
     problem = re.sub(r"^\S+ is an? ", "... is a ", problem)
+    if problem.startswith("no answer: "):  # of an engine, whose words are not ours to hold to
+        return {re.sub(r"[^A-Za-z ].*", "", problem.removeprefix("no answer: "))[:60].strip() or "no words"}
     problem = re.sub(r" '[^']*'", " '...'", re.sub(r"\(found: .*\)", "(found: ...)", problem))
     return {" ".join(problem.rpartition("on calibration data, ")[2].split())[:LENGTH]}
 

@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 from cases import Node, stored
 
+from qbench.errors import QbenchError
+from qbench.reasons import reason_of
+
 Reader = Callable[[Node], Sequence[Any]]
 COVERS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN")
 
@@ -157,6 +160,25 @@ def _codes(node: Node, name: str, found: np.ndarray) -> np.ndarray:
     return right if np.allclose(restored, found, rtol=1e-6) else found
 
 
+def voice(name: str) -> Reader:
+    """Return one of the referee's voices as a reader: whatever it raises, it gives no answer then."""
+
+    def answers(node: Node) -> Sequence[Any]:
+        from qbench.referee.voices.base import VOICES
+
+        try:
+            with file_of(node.model) as path:
+                return VOICES[name]().open(path)(dict(node.given))
+        except Exception as error:
+            raise Silent(f"no answer: {reason_of(str(error))}", fix="ask another voice") from error
+
+    return answers
+
+
+class Silent(QbenchError):
+    """A voice gave no answer, which is its right."""
+
+
 READERS: dict[str, Reader] = {
     "torch": torch,
     "runner": runner,
@@ -166,6 +188,12 @@ READERS: dict[str, Reader] = {
     "raised": raised,
     "read_network": read_network,
     "float_form": float_form,
+    "voice_evaluator": voice("evaluator"),
+    "voice_onnxruntime": voice("onnxruntime"),
+    "voice_onnxruntime_plain": voice("onnxruntime_plain"),
+    "voice_openvino": voice("openvino"),
+    "voice_torch": voice("torch"),
 }
+SLOW = {"voice_onnxruntime_plain", "voice_openvino", "voice_torch"}  # the first and the last have kin above
 # Those that are asked, too, about the cases in which an operator is written out in simpler ones.
 WRITTEN_OUT = {"torch", "runner", "weights"}

@@ -4,7 +4,9 @@ import onnx
 import pytest
 from cases import published
 from known import ask, read
-from readers import READERS
+from readers import READERS, SLOW
+
+from qbench.referee.voices.base import VOICES
 
 HELD_TO = "1.23.2"  # of onnx, whose cases the lists are of
 
@@ -16,7 +18,13 @@ def nodes():
     return published()
 
 
-@pytest.mark.parametrize("name", READERS)
+def test_every_voice_of_the_referee_is_asked():
+    assert {f"voice_{name}" for name in VOICES} == {name for name in READERS if name.startswith("voice_")}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in READERS]
+)
 def test_a_reader_gives_what_its_list_says(name, nodes):
     found, told = ask(name, nodes), read(name)
     renew = (

@@ -13,6 +13,7 @@ from qbench.quant.onnx_layers import read_network
 from qbench.quant.opset import raised
 from qbench.quant.qdq_layout import runner
 from qbench.quant.torch_network import torch_network
+from qbench.referee.voices.base import VOICES
 
 OPSETS = (9, 10, 11, 12, 13, 15, 17, 18, 20, 21)
 SIMPLE = ("Relu", "Sigmoid", "Tanh", "LeakyRelu", "Elu", "HardSigmoid", "Abs", "Neg", "Exp", "Softplus")
@@ -227,4 +228,5 @@ def test_all_readers_answer_as_the_engine_does(tmp_path_factory, drawn):
         alike(torch_network(raised(model, 13))({"x": torch.from_numpy(x)})[0].numpy(), right)
     path = tmp_path_factory.mktemp("drawn") / "model.onnx"
     onnx.save(model, path)
+    alike(np.asarray(VOICES["evaluator"]().open(path)({"x": x})[0]), right)
     alike(deployed(read_network(path, ("Gemm", "MatMul"), "a quantizer"), x), right)
