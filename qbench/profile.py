@@ -25,6 +25,7 @@ class Profile:
     fresh_servers: bool  # restart the fork servers every round: a new address layout each
     priority: int  # what the suite ranks beyond this is not measured
     energy: bool = False  # measure it where there is a meter
+    call_s: float = 0.0  # what one example takes in float, about, where that is known beforehand
     builds: int = 1  # of a compiled file: a compiler's product is a draw, too
 
 

@@ -95,6 +95,9 @@ class Suite:
     selection: int = 2_000  # examples that a technique chooses by, where it does
     calibration: SuiteCalibration = SuiteCalibration()
     expect: list[SuiteExpectation] = field(default_factory=list)
+    # what one example takes, about, and how long it should all take: `qbench try` knows both; 0: not known
+    call_s: float = field(default=0.0, metadata={"written": False})
+    budget_s: float = field(default=0.0, metadata={"written": False})
     file: str = field(default="", metadata={"written": False})  # where it was read from, for errors
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -42,6 +43,8 @@ from qbench.cli.planning import (
     show_run,
     use_meter,
 )
+
+USUAL_S = 120.0  # of `try`, where no profile is asked for: what is ranked last is left out
 
 
 @app.command()
@@ -99,6 +102,8 @@ def try_model(
     asked = [name for name in own.suite.backends if not backend or name in backend]
     vet(own.suite.model[0], asked)
     suite, reasons, usual = for_network(own.suite, model, technique or ())
+    if not profile:  # who asks for one has the time
+        suite = replace(suite, budget_s=USUAL_S)
     for sentence in (*own.said, *reasons):
         console().print(sentence, highlight=False, markup=False)
     use_meter(meter)

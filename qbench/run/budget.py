@@ -15,19 +15,23 @@ def within(
 ) -> tuple[tuple[Case, ...], tuple[Skip, ...]]:
     """Return the cells that fit, in their order, and a skip for every cell that was dropped.
 
-    What the suite ranks lowest goes first, and of one rank what it lists last. A float baseline stays as long
-    as anything is compared with it.
+    What the suite ranks lowest goes first, and of one rank the technique that it lists last. A float baseline
+    stays as long as anything is compared with it. What waits for others takes no time unless it is needed, so
+    it stays.
 
     Raises:
         BadParameter: not even one technique beside its baseline fits.
     """
-    kept = dict(cells)
+    waits = {case: rank for case, rank in cells.items() if case.after}
+    listed = list(dict.fromkeys(case.technique for case in cells))
+    kept = {case: rank for case, rank in cells.items() if not case.after}
     dropped: list[Case] = []
     while kept and estimate_s(tuple(kept), profile) > budget_s:
         lonely = [case for case in kept if case.role == "fp32" and _lost(case, kept, cells)]
         candidates = lonely or [case for case in kept if not _needed(case, kept)]
         worst = max(kept[case] for case in candidates)
-        last = [case for case in candidates if kept[case] == worst][-1]
+        ranked = [case for case in candidates if kept[case] == worst]
+        last = sorted(ranked, key=lambda case: listed.index(case.technique))[-1]
         del kept[last]
         dropped.append(last)
     if dropped and not any(case.role != "fp32" for case in kept):
@@ -46,7 +50,7 @@ def within(
         for case in cells
         if case in ranks
     ]
-    return tuple(kept), tuple(skips)
+    return tuple(case for case in cells if case in kept or case in waits), tuple(skips)
 
 
 def _needed(case: Case, kept: dict[Case, int]) -> bool:

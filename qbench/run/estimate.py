@@ -22,6 +22,7 @@ COUNT_S = 3.5  # a fresh emulated interpreter, and a few inferences
 # of a network: every layer is put back to float once, and 500 examples are asked each time. mobilenet-glyphs,
 # with 27 layers, took 43 s of processor time; the plan does not know how many layers a network has
 EXPLAIN_S = 40.0
+UNFUSED = 4.0  # times as long as a call: a look at every activation, layers unfused, and once more to check
 ENERGY_WINDOWS = 5  # of a cell (docs/methodology.md, "Energy")
 ENERGY_S = 16.0  # a window of ten seconds between two idles, and what comes before
 RESTART_S = 0.7  # of the fork server of one engine, between two rounds
@@ -33,10 +34,11 @@ def estimate_s(cells: tuple[Case, ...], profile: Profile) -> float:
     prepared: set[ArtifactSpec] = set()
     for case in cells:
         prepared |= {way for way in cache.prefixes(case.deployment.artifact) if not cache.holds(way)}
-    prepare = sum(_hop_s(spec) for spec in prepared)
+    prepare = sum(_hop_s(spec) + _looks_s(spec, profile.call_s) for spec in prepared)
     scored = {(case.deployment, case.evaluation) for case in cells}
     score = sum(
-        evaluation.count * (EMULATED_S_PER_EXAMPLE if placed.reached == "emulated" else SCORE_S_PER_EXAMPLE)
+        evaluation.count
+        * (EMULATED_S_PER_EXAMPLE if placed.reached == "emulated" else SCORE_S_PER_EXAMPLE + profile.call_s)
         + SCORE_S
         for placed, evaluation in scored
     )
@@ -58,6 +60,12 @@ def explain_s(explained: tuple[Explained, ...]) -> float:
 def energy_s(cells: int) -> float:
     """Return about how long the windows of energy of so many cells take."""
     return ENERGY_WINDOWS * cells * ENERGY_S
+
+
+def _looks_s(spec: ArtifactSpec, call_s: float) -> float:
+    """Return what a technique's looking at its calibration data takes, of a network of known cost."""
+    calibration = spec.way[-1].calibration
+    return calibration.count * call_s * UNFUSED if calibration else 0.0
 
 
 def _hop_s(spec: ArtifactSpec) -> float:

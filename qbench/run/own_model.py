@@ -21,6 +21,7 @@ from qbench.suite_file import load_suite
 
 EXPORT = "export your model with torch.onnx.export(..., 'model.onnx')"
 SAMPLES = (".npz", ".npy")
+MACS_PER_S = 3e10  # of 32-bit float on two cores of a server's processor, a network's layers fused
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,8 @@ def for_network(suite: Suite, model: str, named: Collection[str]) -> tuple[Suite
     (own,) = suite.model
     sizes = {spec.name: spec.one for spec in OnnxFile(model, sizes=own.sizes).load().inputs if spec.one}
     network = facts_of(Path(model), sizes)
-    return *fitted(suite, network, named), usual_profile(network)
+    suite, told = fitted(suite, network, named)
+    return replace(suite, call_s=(network.macs or 0) / MACS_PER_S), told, usual_profile(network)
 
 
 def _in_order(model: str, inputs: Path) -> None:

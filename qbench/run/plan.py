@@ -116,6 +116,7 @@ def make_plan(suite: Suite, profile: Profile, reached: Reached, selection: Selec
         BadSuite: a filter that matches nothing, or nothing to measure at all.
     """
     check_names(suite)
+    profile = replace(profile, call_s=suite.call_s)
     techniques = _narrowed(expanded(suite), selection)
     models = [m for m in suite.model if not selection.models or m.use in selection.models]
     _all_known(selection.models, [m.use for m in suite.model], "model", suite)
@@ -165,13 +166,24 @@ def make_plan(suite: Suite, profile: Profile, reached: Reached, selection: Selec
         explained,
         str(selection),
     )
-    if selection.budget_s is not None:
-        spare_s = selection.budget_s - energy_s(len(plan.metered))
-        kept, dropped = within(spare_s, matrix.cells, profile)
-        took_s = estimate_s(always(kept), profile)
-        plan = replace(plan, cells=kept, skips=(*plan.skips, *dropped), estimate_s=took_s)
+    plan = _in_time(plan, matrix, selection.budget_s)
     more_s = energy_s(len(plan.metered)) + explain_s(plan.explained)
     return replace(plan, estimate_s=plan.estimate_s + more_s)
+
+
+def _in_time(plan: Plan, matrix: Matrix, asked_s: float | None) -> Plan:
+    """Return the plan within the time that was asked for, or else that `try` should take, if it can be."""
+    budget_s = asked_s or plan.suite.budget_s
+    if not budget_s:
+        return plan
+    try:
+        kept, dropped = within(budget_s - energy_s(len(plan.metered)), matrix.cells, plan.profile)
+    except BadParameter:
+        if asked_s:
+            raise
+        return plan  # not even one technique fits: a large network takes longer, and the plan says how long
+    took_s = estimate_s(always(kept), plan.profile)
+    return replace(plan, cells=kept, skips=(*plan.skips, *dropped), estimate_s=took_s)
 
 
 def check_names(suite: Suite) -> None:
