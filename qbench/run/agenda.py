@@ -54,7 +54,8 @@ def once(plan: Plan) -> list[Step]:
         # the float network first: where it runs nowhere, there is nothing to compare a technique with
         floats = {case.deployment.artifact for case in wanted if case.role == "fp32"}
         made += [step for step in prepared if step.subject in floats]
-        made += [step for step in asked if isinstance(step.subject, Case) and step.subject.role == "fp32"]
+        plain = [case for case in scored if late(case) == (False, False, False)]  # here, nothing capped
+        made += [step for step in asked if step.subject in plain]
         made += [step for step in (*prepared, *asked) if step not in made]
     return [
         *(Step("data", spec) for spec in data),
