@@ -91,8 +91,7 @@ def collapse_of(beside: Beside) -> Verdict | None:
     """Return the verdict on outputs that have collapsed, all of them named."""
     if not beside.collapses:
         return None
-    advice = "the layers that make it need float; the technique mixed_int8 looks for them"
-    return Verdict("collapsed", "; ".join(beside.collapses) + ": " + advice)
+    return Verdict("collapsed", "; ".join(beside.collapses))
 
 
 def first_of(found: Sequence[Answer]) -> np.ndarray | None:
