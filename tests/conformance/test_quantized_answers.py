@@ -3,6 +3,7 @@
 The wrong engine here is a real one: openvino 2026.4.1 on x86, on two kinds of files.
 """
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,7 +16,15 @@ from qbench.backends.onnxruntime import OnnxRuntimeSession
 from qbench.cases import ArtifactSpec, Case, Choice, DataSpec, Deployment, Float, Hop, Scenario, Step, key
 from qbench.formats import cache
 from qbench.formats.artifact import Artifact, Note, TensorSpec, files, load, save
-from qbench.formats.reference import NO_SIMULATION, SIMULATED, keep_simulated, read_simulated, relative_error
+from qbench.formats.reference import NAME as REFERENCE
+from qbench.formats.reference import (
+    NO_SIMULATION,
+    SIMULATED,
+    keep_simulated,
+    read_simulated,
+    relative_error,
+    write_kept,
+)
 from qbench.records import Failed, find
 from qbench.run.perform import perform
 from qbench.run.protocol import StepRequest, Trace
@@ -183,6 +192,22 @@ def test_the_limit_is_a_share_of_the_outputs_range(tmp_path, monkeypatch, share,
         words = "by NaN or infinity" if np.isnan(share) else r"by 0\.25 of the outputs' range"
         with pytest.raises(WrongOutputs, match=words):
             score(request, Trace())
+
+
+@pytest.mark.parametrize(("loss", "good"), [(0.1, False), (0.2, True), (np.nan, False)])
+def test_a_file_that_is_far_from_float_leaves_an_engine_as_far_again(tmp_path, monkeypatch, loss, good):
+    request = deployed(chain(tmp_path, None), "onnxruntime")
+    kept = read_simulated(kept_in(request))
+    moved = [(call[0] + np.float32(loss * np.ptp(kept.outputs[-1][0])),) for call in kept.outputs]
+    write_kept(kept_in(request) / REFERENCE, replace(kept, outputs=tuple(moved)))
+    give = changed(monkeypatch, lambda rows: 0.35)
+    if good:
+        assert find(score(give(request), Trace()), "simulated_error").samples[0] == pytest.approx(
+            0.35, rel=1e-3
+        )
+    else:
+        with pytest.raises(WrongOutputs, match=r"by 0\.35 of the outputs' range .* \(limit 0\.25;"):
+            score(give(request), Trace())
 
 
 @pytest.mark.parametrize("wrong_from", [2, 9])
