@@ -26,7 +26,10 @@ def case(tmp_path_factory):
         if (number, more) not in kept:
             folder = built(number)
             working = tmp_path_factory.mktemp(f"run{number}")
-            kept[number, more] = folder, tried(folder / "model.onnx", folder / "samples.npz", working, *more)
+            kept[number, more] = (
+                folder,
+                tried(folder / "model.onnx", folder / "samples.npz", working, *more, short=True),
+            )
         return kept[number, more]
 
     def built(number):
