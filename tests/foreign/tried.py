@@ -43,7 +43,7 @@ class Tried:
         return next((verdict.ship for verdict in self.verdicts if verdict.ship is not None), None)
 
 
-# `python -m qbench` with windows of a tenth of a second: what is told of speed is rough then, the rest is not.
+# `python -m qbench` with windows of a tenth of a second: only what is told of speed is rough then.
 SHORT = """
 import dataclasses
 from qbench import profile
