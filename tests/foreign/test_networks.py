@@ -21,16 +21,10 @@ REFUSED = ("half-precision", "custom-operator", "batch-inside")
 TRAINED = tuple(name for name in NETWORKS if name not in (*QUICK, *REFUSED))
 # Known faults, each to be struck out with its mending.
 AWAITED = {
-    "graph-of-nodes": "the check cuts a constant input into samples",
-    "two-rates": "the check cuts a scalar into samples",
-    "suppressed": "the check wants outputs of one length",
     "gru-tagger": "the check cuts the first axis, where time lies",
     "causal-decoder": "static int8 refuses a network with -inf in its mask",
     "wavenet": "the last axis, time, is taken for classes",
     "anomaly": "one error an example is taken for a score",
-    "half-precision": "not refused before all rounds are over",
-    "custom-operator": "not refused before all rounds are over",
-    "batch-inside": "not refused before all rounds are over",
 }
 
 
