@@ -136,7 +136,9 @@ class MixedInt8(Strategy):
         more = f" and {len(kept) - in_float} operators between them" if len(kept) > in_float else ""
         how = f"{in_float} of {len(layers)} layers{more} in float"
         how += f" ({listed([part.name for part in kept])})" if kept else ""
-        asked = f"{chosen.words}; {judge_of.networks} networks tried on {judge_of.count} selection examples"
+        same = judge_of.selection.data_id == chosen.calibration.data_id
+        which = "calibration examples, for want of others to choose by" if same else "selection examples"
+        asked = f"{chosen.words}; {judge_of.networks} networks tried on {judge_of.count} {which}"
         return Note("mixed precision", f"{how}; {asked}; {said}", warns=bad > 1)
 
 

@@ -47,6 +47,18 @@ def test_two_that_hide_each_other_are_both_found():
     assert found.holds
 
 
+def test_what_was_put_back_for_nothing_is_quantized_again():
+    """One part looks worst quantized alone, and does nothing beside others: `b` is what destroys."""
+    parts = ["a", "b", "c", "d"]
+
+    def bad(kept):
+        quantized = set(parts) - kept
+        return 20.0 if "b" in quantized else 50.0 if quantized == {"a"} else 0.5
+
+    found = Search(parts, bad, cost=len, allowed=lambda kept: len(kept) < 4, late=lambda: False).best()
+    assert found.kept == {"b"}
+
+
 def test_many_parts_are_ranked_in_groups_and_then_one_by_one():
     damages = [0.001] * 100
     damages[17] = damages[63] = 10.0
@@ -66,6 +78,12 @@ def test_when_nothing_holds_the_least_bad_that_costs_no_more_than_half_is_the_an
     assert found.kept == {"part1", "part2"}  # 12 are left: with one more in float it would be 5 or 7
     dear = search([5.0, 300.0, 9.0], costs=[1.0, 5.0, 1.0]).best()
     assert dear.kept == {"part1", "part2"}  # what must be in float costs most: then the least bad
+
+
+def test_a_cheap_one_that_does_not_fail_is_looked_for_where_what_holds_would_cost_too_much():
+    """Only the first has to be in float to be saved from failing; to hold, nearly all would."""
+    costs = [10.0, 10.0, 2.0, 2.0, 2.0, 2.0]
+    assert search([200.0, 5.0, 4.0, 4.0, 4.0, 4.0], costs=costs).best().kept == {"part0"}
 
 
 def test_when_all_fail_the_least_bad_is_the_answer():

@@ -13,6 +13,8 @@ from qbench.errors import BadParameter, DoesNotFit
 from qbench.formats.artifact import Artifact
 from qbench.formats.edges import onnx_signature
 from qbench.formats.proof import covered
+from qbench.quality.judge import Judgement
+from qbench.quant.put_back import FAILS
 from qbench.quant.qdq_layout import fused
 from qbench.quant.quantized_parts import parts_of
 from qbench.strategies.base import STRATEGIES, Calibration, Selection
@@ -43,6 +45,24 @@ def detector(path):
         helper.make_node("Concat", ["b3", "s2"], ["y"], "beside", axis=1),
     ]
     return _saved(path, nodes, stored, [None, 3, 8, 8], [None, 7, 8, 8])
+
+
+def reaching(path):
+    """Write four convolutions; between the second and the third one channel reaches 3,000 times as far."""
+    chance = np.random.default_rng(11)
+    weights = {name: chance.normal(size=(8, 8, 1, 1)) * 0.4 for name in "bcd"}
+    weights["b"][0] *= 3000
+    weights["c"][:, 0] /= 3000
+    stored = {"a": chance.normal(size=(8, 3, 3, 3)) * 0.3, **weights}
+    nodes = [
+        helper.make_node("Conv", ["x", "a"], ["h1"], "first", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["h1"], ["r1"], "relu1"),
+        helper.make_node("Conv", ["r1", "b"], ["h2"], "makes"),
+        helper.make_node("Conv", ["h2", "c"], ["h3"], "takes"),
+        helper.make_node("Relu", ["h3"], ["r3"], "relu3"),
+        helper.make_node("Conv", ["r3", "d"], ["y"], "last"),
+    ]
+    return _saved(path, nodes, stored, [None, 3, 8, 8], [None, 8, 8, 8])
 
 
 def classifier(path):
@@ -102,6 +122,35 @@ def test_scores_beside_boxes_come_back_to_life(tmp_path):
     assert not note.warns, note.found
     assert isinstance(product.state, Quantized)
     assert product.state.scheme.mixed
+
+
+def test_layers_on_either_side_of_a_channel_that_reaches_far_go_back_and_the_others_stay(tmp_path):
+    """Every start fails here: only a search answers."""
+    source = reaching(tmp_path / "float.onnx")
+    plain = STRATEGIES["static_int8"]().apply(source, given(), tmp_path)
+    fresh = IMAGES[64:]
+    wanted = said(source.path, fresh)
+    noise = np.square(said(plain.path, fresh) - wanted).mean() / np.square(wanted).mean()
+    assert noise > 0.1
+    product, note = applied(source, tmp_path / "mixed", quantizer="static_int8", budget_s=60.0)
+    found = np.square(said(product.path, fresh) - wanted).mean() / np.square(wanted).mean()
+    assert found < 0.002  # 27 dB and more
+    narrow = [part.name for part in parts_of(product.path) if part.elements]
+    assert narrow == ["first", "last"], note.found
+
+
+def test_what_fails_is_no_better_for_a_good_average(tmp_path, monkeypatch):
+    """One dead channel of many leaves the mean fine; the judgement fails all the same."""
+    from qbench.strategies import mixed_int8
+
+    source = classifier(tmp_path / "float.onnx")
+    judge_of = mixed_int8.Judge.of(source, given().selection, 1.0, 1.0, tmp_path)
+    bad, _ = judge_of.of_network(source)
+    assert bad <= 1
+    monkeypatch.setattr(mixed_int8, "judge", lambda _: Judgement("fail", "one channel is dead"))
+    bad, told = judge_of.of_network(source)
+    assert bad >= FAILS
+    assert told == "one channel is dead"
 
 
 def test_what_it_gives_is_an_integer_network_still(tmp_path):
