@@ -1,7 +1,8 @@
 """The hearing: quick voices first, slow ones only where something is left open, and what came of it.
 
 Two engines of different makers that agree settle it, in a second or two for a small network. The standard's
-evaluator and torch are asked where they do not, or where there is one engine only.
+evaluator and torch are asked where they do not, or where there is one engine only. Where no engine answers,
+there is nothing to judge, and nobody else is asked.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def hear(
     said = ask([voice for voice in asked if not voice.slow], path, calls, limits)
     found = agreed(_answers(said), outputs)
     slow = [voice for voice in asked if voice.slow]
-    if slow and not found.settled:
+    if slow and _answers(said) and not found.settled:
         said += ask(slow, path, calls, limits)
         found = agreed(_answers(said), outputs)
     odd = tuple((one, _first(path, calls, one, found, limits)) for one in found.odd(outputs))

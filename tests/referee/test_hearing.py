@@ -39,6 +39,13 @@ def test_slow_voices_are_asked_only_where_something_is_open(small, calls):
     assert [odd.answer.voice for odd, _ in open_still.odd] == [voices.Liar]
 
 
+def test_where_no_engine_answers_nobody_else_is_asked(small, calls):
+    found = heard(small, calls, voices.Refuses, voices.Slower)
+    assert [one.voice for one in found.silent] == [voices.Refuses]
+    assert found.consensus.alone == ()
+    assert found.outputs is None
+
+
 def test_two_against_two_keeps_nothing(small, calls):
     found = heard(small, calls, voices.Honest, voices.AlsoHonest, voices.Liar, voices.LiesAlike)
     assert found.outputs is None
