@@ -15,6 +15,7 @@ from qbench.quant.graphs import graphs_in
 
 FLATTENS_BELOW = 13
 PLACES_FROM = 11
+SHRINKS_FROM = 10  # Upsample, before it, never does
 HARDMAX_AXIS = 1  # where the node does not say: the specification's default below 13
 
 
@@ -65,7 +66,8 @@ def after_raising(model: Any, before: int, goal: int) -> None:
         for node in [node for node in graph.node if node.op_type == "Resize"]:
             mode = next((a.s.decode() for a in node.attribute if a.name == "mode"), "nearest")
             scales = _known(node.input[2], stored, made, numpy_helper) if len(node.input) > 2 else None
-            if mode == "nearest" and (scales is None or (scales < 1).any()):
+            shrinks = before >= SHRINKS_FROM and (scales is None or (scales < 1).any())
+            if mode == "nearest" and shrinks:
                 raise DoesNotFit(
                     f"Resize at node {node.name or node.output[0]!r} takes the nearest value, and may make "
                     "something smaller: newer operators have no word for how it did",

@@ -90,6 +90,14 @@ def test_places_of_a_resize_by_hand():
     np.testing.assert_allclose(given[1:-1:2], (row[:-1] + row[1:]) / 2, rtol=1e-5)
 
 
+def test_an_upsample_whose_scales_come_as_an_input_is_raised():
+    model = image(9, "Upsample", (2, 3), "nearest")
+    scales = model.graph.initializer.pop()
+    model.graph.input.append(value("scales", [4]))
+    given = {"scales": numpy_helper.to_array(scales)}
+    np.testing.assert_array_equal(answers(raised(model, 21), **given), answers(model, **given))
+
+
 def test_the_nearest_of_something_smaller_is_refused():
     with pytest.raises(DoesNotFit, match="newer operators have no word for how it did"):
         raised(image(10, "Resize", (1, 0.6), "nearest"), 21)
