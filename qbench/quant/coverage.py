@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from qbench.errors import BadParameter, DoesNotFit
-from qbench.quant.qdq_graph import ONNX_MACS
+from qbench.quant.qdq_graph import ONNX_MACS, OnnxGraph
 
 # What a quantizer may be told to round beside layers: onnxruntime's list (a test holds it to that).
 BETWEEN = (
@@ -205,6 +205,26 @@ def some_left_or_raise(network: Any, covers: tuple[str, ...], kept: InFloat, tec
             if ASKED in reasons
             else f"leave {technique} out for this network",
         )
+
+
+def uncovered(network: Any, covers: tuple[str, ...]) -> InFloat:
+    """Return what multiplies with stored weights and is not quantized: of other kinds, or inside of a body.
+
+    What is in the body of a branch or a loop is told by its output, where it has no name.
+    """
+    graph = OnnxGraph(network)
+    outside = {name for node in network.graph.node for name in node.output}
+    found = {}
+    for node in graph.nodes:
+        places = ONNX_MACS.get(node.op_type, ((),))[0]
+        if not any(p < len(node.input) and node.input[p] in graph.known for p in places):
+            continue
+        name = node.name or node.output[0]
+        if node.output[0] not in outside:
+            found[name] = "inside of an If or a Loop"
+        elif node.op_type not in covers:
+            found[name] = f"{node.op_type}, which is not among the operators that are quantized"
+    return InFloat(found)
 
 
 def listed(names: list[str]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from qbench.quant.qdq_graph import OnnxGraph, copied
+from qbench.quant.qdq_graph import OnnxGraph, copied, outer
 from qbench.quant.qdq_model import default_type, restored
 
 ROUNDS = ("QuantizeLinear", "DequantizeLinear")
@@ -38,7 +38,7 @@ def float_form(model: Any, bits: Mapping[str, int] | None = None) -> Any:
     del copy.graph.node[:]
     copy.graph.node.extend(nodes)
     del copy.graph.value_info[:]  # codes are floats now
-    used = {name for node in nodes for name in (*node.input, *_outer(node))}
+    used = {name for node in nodes for name in (*node.input, *outer(node))}
     used |= {value.name for value in copy.graph.output}
     for tensor in [tensor for tensor in copy.graph.initializer if tensor.name not in used]:
         copy.graph.initializer.remove(tensor)
@@ -53,18 +53,8 @@ def _live(nodes: list[Any], model: Any) -> list[Any]:
         if used.intersection(node.output):
             kept.append(node)
             used.update(node.input)
-            used.update(_outer(node))
+            used.update(outer(node))
     return kept[::-1]
-
-
-def _outer(node: Any) -> Iterator[str]:
-    """Yield what the bodies of a branch or a loop use."""
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            for inner in attribute.g.node:
-                yield from inner.input
-                yield from _outer(inner)
-            yield from (value.name for value in attribute.g.output)
 
 
 class _Writer:

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from qbench.errors import DoesNotFit
 from qbench.quant.coverage import Coverage, InFloat, named, some_left_or_raise
 from qbench.quant.fold import fold_batch_norm
 from qbench.quant.ir_graph import ir_weights, runtime
 from qbench.quant.onnx_layers import read_network
+from qbench.quant.qdq_model import QdqModel
 from qbench.quant.silent_nncf import kinds_of
 
 COVERS = ("Conv", "Gemm", "MatMul", "ConvTranspose")
@@ -52,6 +55,20 @@ def read_onnx(path: Path | None, technique: str, covers: tuple[str, ...] = COVER
     fold_batch_norm(network)
     named(network)
     return network
+
+
+def one_scale_where_stacked(model: Any) -> None:
+    """Give every stacked matrix of an ONNX model that nncf has quantized one scale, in place.
+
+    nncf 3.4.0 gives it one a channel, which onnxruntime's MatMul takes of a single matrix alone.
+    """
+    opened = QdqModel(model)
+    for weight in opened.weights:
+        if weight.node.op_type == "MatMul" and weight.codes.ndim != 2 and weight.axis is not None:
+            array = weight.restored
+            scale = np.maximum(np.abs(array).max(), np.finfo("f4").tiny) / np.float32(127)
+            codes = np.clip(np.rint(array / scale), -127, 127)
+            opened.set_weight(weight, codes, np.asarray(scale, "f4"), 8)
 
 
 def is_transformer(model: Any) -> bool:

@@ -14,6 +14,10 @@ from qbench.quant import opset
 from qbench.quant.gemm import plain_gemms
 from qbench.quant.qdq_graph import ONNX_MACS, OnnxGraph, opened
 
+INTEGERS = (
+    "QuantizeLinear", "DequantizeLinear", "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear",
+    "MatMulNBits",
+)  # fmt: skip
 OPSET = 13  # the first with scales per channel, and with bfloat16 in Cast
 
 
@@ -26,11 +30,14 @@ def read_network(path: Path | None, covers: tuple[str, ...], technique: str) -> 
     noted for intermediate values are dropped, because they go stale when a quantizer transposes a weight.
 
     Raises:
-        DoesNotFit: no operator with a stored weight is covered; the kinds that were found are named.
+        DoesNotFit: no operator with a stored weight is covered; the kinds that were found are named. Or the
+            file is quantized already.
     """
     import onnx
 
-    model = raised(opened(onnx.load(path or "")), technique)
+    model = opened(onnx.load(path or ""))
+    _in_float_or_raise(model, technique)
+    model = raised(model, technique)
     _store_weights(model)
     plain_gemms(model)
     stored = {tensor.name for tensor in model.graph.initializer}
@@ -48,6 +55,17 @@ def read_network(path: Path | None, covers: tuple[str, ...], technique: str) -> 
             fix=f"leave {technique} out for this network",
         )
     return model
+
+
+def _in_float_or_raise(model: Any, technique: str) -> None:
+    kinds = Counter(node.op_type for node in OnnxGraph(model).nodes)
+    integers = {kind: n for kind, n in kinds.items() if kind in INTEGERS or kind.startswith("QLinear")}
+    if integers:
+        found = ", ".join(f"{kind} x{count}" for kind, count in integers.items())
+        raise DoesNotFit(
+            f"{technique} takes a network in float, and this one is quantized already (found: {found})",
+            fix="give the float file that it was made from, or change its integers: requantize",
+        )
 
 
 def raised(model: Any, technique: str, least: int = OPSET) -> Any:

@@ -14,16 +14,17 @@ import numpy as np
 
 from qbench.quant.adaround import adaround
 from qbench.quant.affine import Coded, WeightGrid, activation_scale, nearest, scales
+from qbench.quant.biases import BIASED
 from qbench.quant.coverage import Coverage, InFloat, named
-from qbench.quant.fold import fold_batch_norm
 from qbench.quant.layer_inputs import LayerInputs
 from qbench.quant.learned_scales import rescale, widest
 from qbench.quant.moments import Moments, shift
 from qbench.quant.observers import Histogram, Range
-from qbench.quant.products import as_matrix, fact, from_matrix
+from qbench.quant.onnx_layers import raised
+from qbench.quant.products import as_matrix, from_matrix
 from qbench.quant.qdq_graph import ONNX_MACS, copied
-from qbench.quant.qdq_layout import Layout, runner
-from qbench.quant.qdq_model import BIASED, QdqModel, StoredWeight, float_name
+from qbench.quant.qdq_layout import Layout, prepare, runner
+from qbench.quant.qdq_model import INT4_OPSET, QdqModel, StoredWeight, float_name
 from qbench.quant.ranges import Batch, extents, histograms
 from qbench.quant.recipe import ENDS, FLOAT, IN_FLOAT, WIDE, Product, Recipe, Scales, Settled, observed
 
@@ -40,13 +41,12 @@ class Ptq:
         technique: str,
         coverage: Coverage | None = None,
     ) -> None:
-        """Fold BatchNormalization and give every node a name of its own; the network given is changed.
+        """Put the network in the form that is quantized; see `prepare`. The network given is changed.
 
         Raises:
             DoesNotFit: `coverage` keeps a layer in float that is not there.
         """
-        fold_batch_norm(network)
-        named(network)
+        prepare(network)
         self.coverage = coverage or Coverage()
         self.kept: InFloat = self.coverage.kept(network, technique)
         self.network, self.batches, self.technique = network, batches, technique
@@ -54,6 +54,7 @@ class Ptq:
         self.nodes = {node.name: node for node in network.graph.node}
         self._seen: dict[str, Histogram] = {}
         self._inputs = LayerInputs()
+        self._with_int4: Any = None  # the network in the first operator set that has 4 bits, once asked for
 
     def trained(self, network: Any) -> Ptq:
         """Return the same with other weights: a network of the same nodes, which takes the same ranges."""
@@ -79,7 +80,7 @@ class Ptq:
             DoesNotFit: calibration data makes numbers that are none.
         """
         layout = self._layout(recipe)
-        network = layout.raised(copied(self.network))
+        network = layout.raised(self._in_types_for(recipe))
         ranges = self._ranges(network, layout, recipe)
         model = QdqModel(layout.written(network, ranges))
         ends = self.ends if recipe.keep_ends else set()
@@ -103,6 +104,19 @@ class Ptq:
         corrected, by_adaround = (sum(found) for found in zip(*counts, strict=True)) if counts else (0, 0)
         return replace(done, corrected=corrected, learned=by_adaround)
 
+    def _in_types_for(self, recipe: Recipe) -> Any:
+        """Return a copy of the network in an operator set that can store the recipe's weights.
+
+        Raises:
+            DoesNotFit: it cannot be raised to it.
+        """
+        if 4 not in (recipe.weights.bits, *recipe.layers.values()):
+            return copied(self.network)
+        if self._with_int4 is None:
+            self._with_int4 = raised(self.network, self.technique, INT4_OPSET)
+            named(self._with_int4)  # a conversion may put nodes between those that have names
+        return copied(self._with_int4)
+
     def weight_of(self, weight: StoredWeight) -> tuple[Any, np.ndarray]:
         """Return the float network's node for a stored weight, and its weight."""
         from onnx import numpy_helper
@@ -110,6 +124,10 @@ class Ptq:
         node = self.nodes[weight.node.name]
         stored = {tensor.name: tensor for tensor in self.network.graph.initializer}
         return node, np.asarray(numpy_helper.to_array(stored[node.input[weight.position]]))
+
+    def between(self, recipe: Recipe) -> InFloat:
+        """Return the operators between layers that stay in float."""
+        return self._layout(recipe).between(self.network)
 
     # --- activations ------------------------------------------------------------------------------------
 
@@ -120,16 +138,9 @@ class Ptq:
             symmetric=recipe.symmetric,
             activation_bits=16 if recipe.activation_bits == 16 else 8,
             per_channel=recipe.weights.granularity != "per_tensor",
-            kept=(*chosen, *self.kept.nodes, *(n for n, node in self.nodes.items() if self._beyond(node))),
+            kept=(*chosen, *self.kept.nodes),
             operators=self.coverage.operators,
         )
-
-    def _beyond(self, node: Any) -> bool:
-        """Tell whether onnxruntime's quantizer stops at this node: its bias is no row of one scale each."""
-        stored = {tensor.name: list(tensor.dims) for tensor in self.network.graph.initializer}
-        shape = stored.get(node.input[2]) if len(node.input) > 2 else None
-        grouped = node.op_type == "ConvTranspose" and fact(node, "group", 1) > 1
-        return node.op_type in BIASED and shape is not None and (len(shape) != 1 or grouped)
 
     def _ranges(self, network: Any, layout: Layout, recipe: Recipe) -> dict[str, Range]:
         names = layout.rounded(network)

@@ -199,6 +199,42 @@ def _graphs(graph: Any) -> Iterator[Any]:
                 yield from _graphs(attribute.g)
 
 
+def outer(node: Any) -> Iterator[str]:
+    """Yield the names that the bodies of a branch or a loop use, those of their own among them."""
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            for inner in attribute.g.node:
+                yield from inner.input
+                yield from outer(inner)
+            yield from (value.name for value in attribute.g.output)
+
+
+def put_in_order(model: Any) -> None:
+    """Sort the nodes in place so that makers come before users, users in bodies too; ties stay.
+
+    onnxruntime's own sorting does not look into bodies, and puts a branch before what it captures.
+    """
+    nodes = list(model.graph.node)
+    maker = {name: place for place, node in enumerate(nodes) for name in node.output if name}
+    order: list[int] = []
+    done: set[int] = set()
+    pending = list(range(len(nodes)))[::-1]
+    while pending:
+        place = pending[-1]
+        taken = (*nodes[place].input, *outer(nodes[place]))
+        before = sorted({maker[name] for name in taken if name in maker} - done - {place}, reverse=True)
+        if place not in done and before:
+            pending += before
+            continue
+        pending.pop()
+        if place not in done:
+            done.add(place)
+            order.append(place)
+    copies = [copied(nodes[place]) for place in order]
+    del model.graph.node[:]
+    model.graph.node.extend(copies)
+
+
 def _taken(graph: Any) -> Iterator[Any]:
     """Yield a graph and its branches, as if all were taken; how often a loop's body runs is not known."""
     yield graph

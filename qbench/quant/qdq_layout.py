@@ -13,8 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from qbench.errors import DoesNotFit
+from qbench.quant import opset
+from qbench.quant.between import FUSED, between_layers, plain_pads
+from qbench.quant.biases import apart_biases
+from qbench.quant.coverage import InFloat, named
+from qbench.quant.fold import fold_batch_norm
 from qbench.quant.observers import Range
-from qbench.quant.qdq_graph import copied
+from qbench.quant.qdq_graph import copied, put_in_order
 from qbench.quant.ranges import Run
 from qbench.reasons import reason_of
 
@@ -27,7 +32,19 @@ IN_FLOAT = {
     "Attention", "LSTM", "CumSum", "ArgMax", "TopK",
 }  # fmt: skip
 INTEGER = ("QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat", "MatMulInteger", "ConvInteger")
-FUSED = ("Relu", "Clip")  # part of the layer before them: they round where it does
+WIDE_OPSET = 21  # the first in which QuantizeLinear has 16 bits
+
+
+def prepare(network: Any) -> None:
+    """Put a network in the form whose nodes are told apart and can be rounded, in place, exactly.
+
+    BatchNormalization goes into the convolution before it, biases that cannot be rounded come out of their
+    layers, a Pad of zeros names no zero, and every node has a name of its own.
+    """
+    fold_batch_norm(network)
+    apart_biases(network)
+    plain_pads(network)
+    named(network)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +60,12 @@ class Layout:
     operators: tuple[str, ...] = ()  # the only kinds that are rounded; empty: all that can be
 
     def raised(self, network: Any) -> Any:
-        """Return the network in an operator set that has the types: 16 bits need 21."""
-        from onnxruntime.quantization.quant_utils import update_opset_version
+        """Return the network in an operator set that has the types.
 
-        return update_opset_version(network, *self._types())
+        Raises:
+            DoesNotFit: it cannot be raised.
+        """
+        return opset.raised(network, WIDE_OPSET) if self.activation_bits == 16 else network
 
     def rounded(self, network: Any) -> list[str]:
         """Return the activations that need a range; copies of a bias that nodes share are none."""
@@ -58,8 +77,22 @@ class Layout:
     def written(self, network: Any, ranges: dict[str, Range]) -> Any:
         """Return the QDQ model, its nodes in order; the network given stays as it is."""
         quantizer = self._quantizer(network, ranges)
-        quantizer.model.topological_sort()
+        put_in_order(quantizer.model.model)
         return quantizer.model.model
+
+    def between(self, network: Any) -> InFloat:
+        """Return the operators between layers that stay in float; see between.py."""
+        return between_layers(network, self.kept, self.operators)
+
+    def _whole(self, network: Any) -> dict[str, list[dict[str, Any]]]:
+        """Return what has one scale, whatever is asked for: stacked matrices have no axis of channels.
+
+        onnxruntime's MatMul takes a scale a column where its weight is one matrix, and else one scale.
+        """
+        ranks = {tensor.name: len(tensor.dims) for tensor in network.graph.initializer}
+        products = [node for node in network.graph.node if node.op_type == "MatMul"]
+        stacked = {name for node in products for name in node.input if ranks.get(name, 2) != 2}
+        return {name: [{"quant_type": self._types()[0]}] for name in sorted(stacked)}
 
     def _types(self) -> tuple[Any, Any]:
         from onnxruntime.quantization import QuantType
@@ -103,9 +136,9 @@ class Layout:
             *self._types(),
             TensorsData(CalibrationMethod.MinMax, told),
             [],
-            list(self.kept),
+            [*self.kept, *self.between(network).nodes],
             self._kinds({*QDQRegistry, *QLinearOpsRegistry}),
-            {"ActivationSymmetric": self.symmetric},
+            {"ActivationSymmetric": self.symmetric, "TensorQuantOverrides": self._whole(network)},
         )
         quantizer.quantize_model()
         return quantizer

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from qbench.errors import DoesNotFit
+from qbench.quant.biases import BIASED
+from qbench.quant.opset import opset_of
 from qbench.quant.qdq_graph import ONNX_MACS
 from qbench.quant.store import Store
 
 SUFFIX = "_DequantizeLinear_Output"  # what onnxruntime's quantizer appends to a restored weight's name
 MOVED = "_QuantizeLinear_Input"  # and to an output's, which is what was restored
 INT4_OPSET, INT4_IR = 21, 10  # the first that have the type
-BIASED = ("Conv", "ConvTranspose", "Gemm")
 
 
 @dataclass(slots=True)
@@ -243,9 +244,17 @@ class QdqModel(Store):
         node.input.append(name)
 
     def _need_int4(self) -> None:
-        for entry in self.model.opset_import:
-            if entry.domain in ("", "ai.onnx"):
-                entry.version = max(entry.version, INT4_OPSET)
+        """Check that the file can hold 4 bits: a larger number alone would give nodes another meaning.
+
+        Raises:
+            DoesNotFit: it cannot; whoever opens a file for 4 bits raises it first (opset.raised).
+        """
+        found = opset_of(self.model)
+        if found < INT4_OPSET:
+            raise DoesNotFit(
+                f"weights of 4 bits need ONNX operator set {INT4_OPSET}; this network has {found}",
+                fix=f"export it again with opset_version={INT4_OPSET} or newer",
+            )
         self.model.ir_version = max(self.model.ir_version, INT4_IR)
 
 

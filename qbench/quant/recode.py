@@ -15,7 +15,8 @@ import numpy as np
 
 from qbench.errors import DoesNotFit
 from qbench.quant.affine import TINY, WeightGrid, activation_scale, scales
-from qbench.quant.qdq_model import BIASED, QdqModel, Rounded, StoredWeight
+from qbench.quant.biases import BIASED
+from qbench.quant.qdq_model import QdqModel, Rounded, StoredWeight
 
 WIDTHS = {"int8": 8, "uint8": 8, "int16": 16, "uint16": 16}
 # their outputs have no sign that their first input has not

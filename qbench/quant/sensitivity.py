@@ -15,8 +15,9 @@ import numpy as np
 
 from qbench.folders import tell
 from qbench.quant.affine import WeightGrid
+from qbench.quant.between import FUSED
 from qbench.quant.ptq import Ptq
-from qbench.quant.qdq_layout import FUSED, runner
+from qbench.quant.qdq_layout import runner
 from qbench.quant.qdq_model import QdqModel, float_name
 from qbench.quant.ranges import Batch
 from qbench.quant.recipe import FLOAT, Recipe, Settled

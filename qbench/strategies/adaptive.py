@@ -13,8 +13,9 @@ from qbench.errors import BadParameter, DoesNotFit
 from qbench.machine import machine
 from qbench.quant import assign
 from qbench.quant.affine import WeightGrid
+from qbench.quant.between import told as told_between
 from qbench.quant.compact import compact
-from qbench.quant.coverage import Coverage, some_left_or_raise
+from qbench.quant.coverage import Coverage, some_left_or_raise, uncovered
 from qbench.quant.layer_times import layer_times, whole_time
 from qbench.quant.onnx_layers import quietly, read_network
 from qbench.quant.ptq import Ptq
@@ -244,7 +245,9 @@ class _Chooser:
         """Yield what was chosen, in words."""
         from qbench.formats.artifact import Note
 
-        yield from (Note(*told) for told in self.ptq.kept.notes())
+        in_float = self.ptq.kept | uncovered(self.ptq.network, self.wanted.coverage().layers(COVERS))
+        between = told_between(self.ptq.between(self.recipe))
+        yield from (Note(*told) for told in (*in_float.notes(), *between))
         words = {FLOAT: "float", 8: "8 bits", 4: "4 bits"}
         for bits, word in words.items():
             names = [layer.name for layer in self.layers if chosen[layer.node] == bits]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from qbench.cases import Quantized, Scheme, State
 from qbench.errors import DoesNotFit
-from qbench.quant.coverage import Coverage, InFloat, named, some_left_or_raise
+from qbench.quant.coverage import Coverage, InFloat, named, some_left_or_raise, uncovered
 from qbench.quant.onnx_layers import quietly, read_network
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, takes_fp32
 
@@ -115,7 +115,7 @@ class DynamicInt8(Strategy):
             nodes_to_exclude=[*excluded, *(f"{name}_MatMul" for name in excluded)],
             weight_type=QuantType.QInt8,
         )
-        return kept
+        return kept | uncovered(network, covers)
 
 
 def _linear_layers(module: Any) -> Any:

@@ -10,7 +10,16 @@ from qbench.cases import Quantized, Scheme, State
 from qbench.errors import BadParameter, DoesNotFit
 from qbench.quant.coverage import Coverage, InFloat
 from qbench.quant.ir_graph import save_ir
-from qbench.quant.nncf_network import AS_NNCF, COVERS, KINDS, ROUNDED, Wanted, read_ir, read_onnx
+from qbench.quant.nncf_network import (
+    AS_NNCF,
+    COVERS,
+    KINDS,
+    ROUNDED,
+    Wanted,
+    one_scale_where_stacked,
+    read_ir,
+    read_onnx,
+)
 from qbench.quant.ranges import finite_or_raise, shaped_or_raise
 from qbench.quant.silent_nncf import silent_nncf
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, takes_fp32
@@ -127,6 +136,7 @@ class NncfInt8(Strategy):
                 f"nncf's correction of biases layer by layer cannot take this network apart: {error}",
                 fix="write fast_bias_correction = true, or take the openvino engine",
             ) from error
+        one_scale_where_stacked(quantized)
         onnx.save(quantized, path)
         return path, kept
 

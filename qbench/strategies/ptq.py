@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from qbench.cases import FakeQuant, Quantized, Scheme, State
 from qbench.errors import BadParameter, DoesNotFit
 from qbench.quant.affine import WeightGrid
+from qbench.quant.between import told as told_between
 from qbench.quant.compact import compact
-from qbench.quant.coverage import Coverage, some_left_or_raise
+from qbench.quant.coverage import Coverage, some_left_or_raise, uncovered
 from qbench.quant.ends import kept, with_ends
 from qbench.quant.explanation import explained
 from qbench.quant.onnx_layers import quietly, read_network
@@ -189,7 +190,9 @@ class PostTraining(Strategy):
         """
         from qbench.formats.artifact import Note
 
-        yield from (Note(*told) for told in (*opened.kept.notes(), *kept(product, "ptq")))
+        in_float = opened.kept | uncovered(opened.network, self._coverage().layers(COVERS))
+        between = told_between(opened.between(self._recipe()))
+        yield from (Note(*told) for told in (*in_float.notes(), *between, *kept(product, "ptq")))
 
         for asked, what, count, needs in (
             (self.bias_correction, "biases corrected", product.corrected, "Conv or Gemm"),

@@ -11,8 +11,9 @@ import numpy as np
 
 from qbench.cases import Quantized, State
 from qbench.errors import BadParameter, DoesNotFit
+from qbench.quant.onnx_layers import raised
 from qbench.quant.qdq_file import read_qdq, takes_static
-from qbench.quant.qdq_model import QdqModel
+from qbench.quant.qdq_model import INT4_OPSET, QdqModel
 from qbench.quant.recode import (
     Biases,
     centred,
@@ -86,7 +87,10 @@ class Requantize(Strategy):
         import onnx
 
         state = self.state(artifact.state)
-        model = QdqModel(read_qdq(artifact.path, "requantize", self._chain))
+        network = read_qdq(artifact.path, "requantize", self._chain)
+        if self.to == "int4":
+            network = raised(network, "requantize", INT4_OPSET)
+        model = QdqModel(network)
         moved, grew = self._changed(model)
         onnx.save(model.model, folder / "model.onnx")
         notes = artifact.notes

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from qbench.cases import Quantized, Scheme, State
 from qbench.errors import BadParameter
 from qbench.quant.affine import WeightGrid
+from qbench.quant.between import told as told_between
 from qbench.quant.compact import compact
-from qbench.quant.coverage import Coverage, InFloat, named, some_left_or_raise
+from qbench.quant.coverage import Coverage, InFloat, some_left_or_raise, uncovered
 from qbench.quant.explanation import explained
-from qbench.quant.fold import fold_batch_norm
 from qbench.quant.observers import Grid, Histogram, Range, entropy, mse, percentile
 from qbench.quant.onnx_layers import quietly, read_network
-from qbench.quant.qdq_layout import Layout, runner
+from qbench.quant.qdq_layout import Layout, prepare, runner
 from qbench.quant.ranges import Run, extents, finite_or_raise, histograms, shaped_or_raise
 from qbench.quant.recipe import Recipe
 from qbench.quant.saturation import NOTE, layers_of, saturation
@@ -132,7 +132,7 @@ class StaticInt8(Strategy):
             ranges = self._ranges(runner(network, layout.rounded(network)), calibration)
             model = compact(layout.written(network, ranges), lean=self.lean)
             onnx.save(model, path)
-        told = (Note(what, found) for what, found in kept.notes())
+        told = (Note(*note) for note in (*kept.notes(), *told_between(layout.between(network))))
         notes = (*artifact.notes, *told, *self._saturation(path, calibration))
         return replace(artifact, path=path, state=self.state(artifact.state), notes=notes)
 
@@ -158,10 +158,10 @@ class StaticInt8(Strategy):
         coverage = self._coverage()
         covers = coverage.layers(COVERS)
         network = read_network(path, covers, "static_int8")
-        fold_batch_norm(network)
-        named(network)
+        prepare(network)
         kept = coverage.kept(network, "static_int8")
         some_left_or_raise(network, covers, kept, "static_int8")
+        kept |= uncovered(network, covers)
         return self._layout(kept).raised(network), kept
 
     def _layout(self, kept: InFloat) -> Layout:

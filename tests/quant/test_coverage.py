@@ -5,10 +5,11 @@ import re
 import numpy as np
 import onnx
 import pytest
-from small_networks import convolutions, network, node, products, some
+from small_networks import convolutions, network, node, products, said, some
 
 from qbench.errors import BadParameter, DoesNotFit
-from qbench.quant.coverage import BETWEEN, Coverage, InFloat, listed, named, some_left_or_raise
+from qbench.quant.coverage import BETWEEN, Coverage, InFloat, listed, named, some_left_or_raise, uncovered
+from qbench.quant.qdq_graph import put_in_order
 from qbench.quant.qdq_layout import IN_FLOAT
 
 COVERS = ("Conv", "Gemm")
@@ -125,7 +126,7 @@ def test_a_layer_of_an_ir_is_found_by_the_names_that_it_had_in_onnx(tmp_path):
 
 
 def test_integers_of_a_network_are_where_they_were_asked_for_and_nowhere_else():
-    """A product, an addition and a second product: with `operators`, the addition takes floats."""
+    """A product, an addition and a second product: what a layer in float gave and took stays in float."""
     from qbench.quant.qdq_layout import Layout
 
     nodes = [
@@ -140,7 +141,7 @@ def test_integers_of_a_network_are_where_they_were_asked_for_and_nowhere_else():
     assert set(chosen) == {"x", "r", "s", "y"}  # the addition's two sides are a layer's input and output
     one = Layout(operators=("MatMul",), kept=("MatMul_0",)).rounded(model)
     assert set(one) == {"s", "y"}
-    assert set(Layout(kept=("MatMul_0",)).rounded(model)) == {"x", "r", "s", "y"}
+    assert set(Layout(kept=("MatMul_0",)).rounded(model)) == {"s", "y"}  # the addition has a float side
     written = Layout(operators=("MatMul",), kept=("MatMul_0",)).written(
         model, dict.fromkeys(one, (-1.0, 1.0))
     )
@@ -149,3 +150,51 @@ def test_integers_of_a_network_are_where_they_were_asked_for_and_nowhere_else():
     assert np.array_equal(
         onnx.numpy_helper.to_array(next(t for t in written.graph.initializer if t.name == "v")), some(4, 4)
     )
+
+
+def test_what_multiplies_and_is_not_quantized_is_told_with_the_reason():
+    """A recurrent layer, and a product inside of both branches of an If."""
+    branch = {}
+    for word in ("then", "else"):
+        inner = onnx.helper.make_node("MatMul", ["f", "v"], [f"{word}_y"], f"{word}_product")
+        made = onnx.helper.make_tensor_value_info(f"{word}_y", onnx.TensorProto.FLOAT, None)
+        branch[f"{word}_branch"] = onnx.helper.make_graph([inner], word, [], [made])
+    nodes = [
+        node("LSTM", ["x", "wi", "wr"], ["h"], hidden_size=4),
+        node("Flatten", ["h"], ["f"]),
+        node("Gemm", ["f", "w"], ["g"]),
+        node("If", ["yes"], ["y"], **branch),
+    ]
+    stored = {
+        "wi": some(1, 16, 4),
+        "wr": some(1, 16, 4),
+        "w": some(4, 4),
+        "v": some(4, 4),
+        "yes": np.array(True),
+    }
+    model = network(nodes, (2, 4), stored)
+    named(model)
+    assert dict(uncovered(model, COVERS).nodes) == {
+        "LSTM_0": "LSTM, which is not among the operators that are quantized",
+        "then_product": "inside of an If or a Loop",
+        "else_product": "inside of an If or a Loop",
+    }
+
+
+def test_makers_come_before_users_in_bodies_too():
+    body = onnx.helper.make_graph(
+        [node("Add", ["r", "r"], ["t"])], "then", [], [onnx.helper.make_empty_tensor_value_info("t")]
+    )
+    other = onnx.helper.make_graph(
+        [node("Neg", ["r"], ["e"])], "else", [], [onnx.helper.make_empty_tensor_value_info("e")]
+    )
+    nodes = [
+        node("If", ["yes"], ["y"], then_branch=body, else_branch=other),
+        node("Abs", ["x"], ["z"]),
+        node("Relu", ["x"], ["r"]),
+    ]
+    model = network(nodes, (4,), {"yes": np.array(True)})
+    put_in_order(model)
+    assert [n.op_type for n in model.graph.node] == ["Relu", "If", "Abs"]
+    x = some(2, 4)
+    np.testing.assert_array_equal(said(model, x), 2 * np.maximum(x, 0))
