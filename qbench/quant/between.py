@@ -18,6 +18,7 @@ from qbench.quant.qdq_graph import OnnxGraph, outer
 FUSED = ("Relu", "Clip")  # part of the layer before them: they round where it does
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 # What onnxruntime's quantizer rounds the inputs and outputs of, whatever gives and takes them.
+GIVING_FLOATS = ("Gemm", "MatMul")
 EAGER = ("Add", "Concat", "GlobalAveragePool", "LeakyRelu", "Mul", "Pad", "Sigmoid", "Split", "Where")
 # What an engine computes on integers wherever they come in, whoever takes what comes out: it is less then.
 ENDING = ("GlobalAveragePool",)
@@ -39,6 +40,25 @@ def between_layers(network: Any, kept: Collection[str] = (), operators: Collecti
     those between layers is rounded wherever it stands, but beside a constant.
     """
     return _Between(network, set(kept), operators).found()
+
+
+def open_ends(network: Any, kept: Collection[str] = (), operators: Collection[str] = ()) -> set[str]:
+    """Return the results of matrix products that nothing takes as integers: they need no rounding.
+
+    An engine's integer product can give floats, which a convolution of onnxruntime's cannot. Among them are
+    those that are only moved about on their way to what takes floats.
+    """
+    between = _Between(network, set(kept), operators)
+    left_out = between.found().nodes
+    some = {node.name: node for node in between.eager if node.name not in left_out}
+    wanted = between.wanted(some)
+    found: set[str] = set()
+    for node in between.nodes:
+        product = node.name in between.layers and node.op_type in GIVING_FLOATS
+        moved = node.op_type in PASSING and node.op_type not in FUSED and node.input[0] in found
+        if product or moved:
+            found |= set(node.output) - wanted
+    return found
 
 
 def told(found: InFloat) -> Iterator[tuple[str, str]]:
@@ -65,7 +85,13 @@ class _Between:
             for node in self.nodes
             if node.op_type in (operators or LAYERS) and node.op_type in LAYERS and node.name not in kept
         }
-        self.eager = [node for node in self.nodes if node.op_type in EAGER and node.name not in kept]
+        self.eager = [
+            node
+            for node in self.nodes
+            if node.op_type in EAGER
+            and node.name not in kept
+            and (not operators or node.op_type in operators)
+        ]
         self.captured = {name for node in self.nodes for name in outer(node)}
 
     def found(self) -> InFloat:
@@ -90,7 +116,7 @@ class _Between:
         while True:
             some = {name: node for name, node in left.items() if name not in fallen}
             integers = self._integers(some)
-            wanted = self._wanted(some)
+            wanted = self.wanted(some)
             new = [
                 name
                 for name, node in some.items()
@@ -115,7 +141,7 @@ class _Between:
                 found.update(node.output)
         return found
 
-    def _wanted(self, some: dict[str, Any]) -> set[str]:
+    def wanted(self, some: dict[str, Any]) -> set[str]:
         """Return the tensors that something takes as integers, at once or through what passes them on."""
         found: set[str] = set()
         for node in reversed(self.nodes):

@@ -146,9 +146,10 @@ class Ptq:
         names = layout.rounded(network)
         unseen = [name for name in names if name not in self._seen]
         if unseen:
-            run = runner(self.network, unseen)
-            found = extents(run, self._ranged(), self.technique)
-            self._seen |= histograms(run, self._ranged(), found)
+            outputs = set(layout.watched(network)) - set(names)
+            found = extents(runner(self.network, [*unseen, *outputs]), self._ranged(), self.technique)
+            within = {name: found[name] for name in unseen}
+            self._seen |= histograms(runner(self.network, unseen), self._ranged(), within)
         return {name: observed(self._seen[name], recipe) for name in names}
 
     def _narrow(

@@ -41,6 +41,7 @@ ONNX_MACS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "MatMulNBits": ((1,), (2, 3)),
 }
 LOOKED_UP = ("Gather", "GatherND", "GatherElements", "Add", "Sub")  # tables and offsets: no multiplication
+MOVED = "_QuantizeLinear_Input"  # what onnxruntime's quantizer appends to an output's name: to what it rounds
 RECURRENT = ("LSTM", "GRU", "RNN")  # how often they multiply depends on the length of a sequence
 
 Sizes = Mapping[str, tuple[int, ...]]  # by input, the shape of a call with one example

@@ -6,7 +6,7 @@ which activations need a range, and with the ranges found.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from qbench.errors import DoesNotFit
 from qbench.quant import opset
-from qbench.quant.between import FUSED, between_layers, plain_pads
+from qbench.quant.between import FUSED, between_layers, open_ends, plain_pads
 from qbench.quant.biases import apart_biases
 from qbench.quant.coverage import InFloat, named
 from qbench.quant.fold import fold_batch_norm
 from qbench.quant.observers import Range
-from qbench.quant.qdq_graph import copied, put_in_order
+from qbench.quant.qdq_graph import MOVED, copied, outer, put_in_order
 from qbench.quant.ranges import Run
 from qbench.reasons import reason_of
 
@@ -72,13 +72,22 @@ class Layout:
         wanted = self._quantizer(network, {})
         made = {name for node in network.graph.node for name in node.output}
         made |= {value.name for value in network.graph.input} - set(wanted.initializers)
-        return [name for name in wanted.quantized_value_map if name in made]
+        ends = open_ends(network, self.kept, self.operators)
+        return [name for name in wanted.quantized_value_map if name in made - ends]
+
+    def watched(self, network: Any) -> list[str]:
+        """Return the same, and outputs that are not rounded: data tells whether they are numbers at all."""
+        ends = open_ends(network, self.kept, self.operators)
+        outputs = [value.name for value in network.graph.output if value.name in ends]
+        return [*self.rounded(network), *outputs]
 
     def written(self, network: Any, ranges: dict[str, Range]) -> Any:
         """Return the QDQ model, its nodes in order; the network given stays as it is."""
         quantizer = self._quantizer(network, ranges)
-        put_in_order(quantizer.model.model)
-        return quantizer.model.model
+        model = quantizer.model.model
+        put_in_order(model)
+        unrounded(model, open_ends(network, self.kept, self.operators))
+        return model
 
     def between(self, network: Any) -> InFloat:
         """Return the operators between layers that stay in float; see between.py."""
@@ -142,6 +151,36 @@ class Layout:
         )
         quantizer.quantize_model()
         return quantizer
+
+
+def unrounded(model: Any, tensors: Collection[str]) -> None:
+    """Take the rounding of these activations out of a QDQ model, in place."""
+    made = {name: node for node in model.graph.node for name in node.output}
+    ends = {value.name for value in model.graph.output}
+    renamed: dict[str, str] = {}
+    gone = set()
+    for node in model.graph.node:
+        if node.op_type != "QuantizeLinear" or node.input[0].removesuffix(MOVED) not in tensors:
+            continue
+        restores = [
+            n for n in model.graph.node if n.op_type == "DequantizeLinear" and n.input[0] == node.output[0]
+        ]
+        own = node.input[0].removesuffix(MOVED)
+        if own in ends:  # what was an output has moved to make room for its rounded self
+            maker = made[node.input[0]]
+            renamed[node.input[0]] = own
+            maker.output[list(maker.output).index(node.input[0])] = own
+        renamed |= {restore.output[0]: own for restore in restores}
+        gone |= {node.name, *(restore.name for restore in restores)}
+    kept = [copied(node) for node in model.graph.node if node.name not in gone]
+    for node in kept:
+        for place, name in enumerate(node.input):
+            node.input[place] = renamed.get(name, name)
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+    used = {name for node in kept for name in (*node.input, *outer(node))} | ends
+    for tensor in [tensor for tensor in model.graph.initializer if tensor.name not in used]:
+        model.graph.initializer.remove(tensor)
 
 
 def runner(network: Any, names: list[str], *, optimized: bool = False) -> Run:

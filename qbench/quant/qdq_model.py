@@ -16,11 +16,10 @@ import numpy as np
 from qbench.errors import DoesNotFit
 from qbench.quant.biases import BIASED
 from qbench.quant.opset import opset_of
-from qbench.quant.qdq_graph import ONNX_MACS
+from qbench.quant.qdq_graph import MOVED, ONNX_MACS
 from qbench.quant.store import Store
 
 SUFFIX = "_DequantizeLinear_Output"  # what onnxruntime's quantizer appends to a restored weight's name
-MOVED = "_QuantizeLinear_Input"  # and to an output's, which is what was restored
 INT4_OPSET, INT4_IR = 21, 10  # the first that have the type
 
 

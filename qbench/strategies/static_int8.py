@@ -129,7 +129,7 @@ class StaticInt8(Strategy):
             finite_or_raise(calibration.inputs, "static_int8")
             shaped_or_raise(calibration.inputs, artifact.inputs, "static_int8")
             layout = self._layout(kept)
-            ranges = self._ranges(runner(network, layout.rounded(network)), calibration)
+            ranges = self._ranges(runner(network, layout.watched(network)), calibration)
             model = compact(layout.written(network, ranges), lean=self.lean)
             onnx.save(model, path)
         told = (Note(*note) for note in (*kept.notes(), *told_between(layout.between(network))))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from small_networks import network, node, said, some
 
-from qbench.quant.between import ALONE, STORED, between_layers, plain_pads, told
+from qbench.quant.between import ALONE, STORED, between_layers, open_ends, plain_pads, told
 from qbench.quant.coverage import named
 from qbench.quant.observers import Range
 from qbench.quant.qdq_layout import Layout, prepare, runner
@@ -124,3 +124,28 @@ def test_a_pad_of_zeros_names_no_zero_and_another_value_stays():
         plain_pads(model)
         assert model.graph.node[0].input[2] == left
         np.testing.assert_array_equal(said(model, x), before)
+
+
+def test_a_product_that_nothing_takes_as_integers_gives_floats():
+    """The first goes to a softmax by way of a Reshape, the last one out; a convolution is rounded still."""
+    nodes = [
+        node("MatMul", ["x", "w"], ["a"]), node("Reshape", ["a", "shape"], ["b"]),
+        node("Softmax", ["b"], ["c"]),
+        node("MatMul", ["c", "v"], ["d"]), node("Relu", ["d"], ["r"]), node("MatMul", ["r", "v"], ["y"]),
+    ]  # fmt: skip
+    model = network(nodes, (4,), LAYER | {"shape": np.array([-1, 4])})
+    named(model)
+    assert open_ends(model) == {"a", "b", "y"}
+    assert open_ends(model, operators=("MatMul", "Conv")) == {"a", "b", "y"}
+    assert open_ends(model, kept=["MatMul_5"]) == {"a", "b", "d"}
+    assert set(Layout().rounded(model)) == {"x", "c", "r"}
+    x = rows()
+    ranges = extents(runner(model, ["x", "c", "r"]), [{"x": x}], "a test")
+    written = Layout().written(model, ranges)
+    rounds = [n.input[0] for n in written.graph.node if n.op_type == "QuantizeLinear"]
+    assert set(rounds) == {"x", "c", "r"}
+    assert not [tensor.name for tensor in written.graph.initializer if tensor.name.startswith("y_")]
+    assert np.abs(said(written, x) - said(model, x)).max() < 0.03
+    convolution = network([node("Conv", ["x", "k"], ["y"])], (3, 4, 4), {"k": some(2, 3, 1, 1)})
+    named(convolution)
+    assert open_ends(convolution) == set()

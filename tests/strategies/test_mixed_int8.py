@@ -31,6 +31,7 @@ def detector(path):
         "boxes": chance.normal(size=(4, 8, 1, 1)) * 0.4,
         "scores": chance.normal(size=(3, 8, 1, 1)) * 1.5,
         "wide": np.full((1, 1, 1, 1), 640.0),
+        "as it is": np.eye(7).reshape(7, 7, 1, 1),
     }
     nodes = [
         helper.make_node("Conv", ["x", "a"], ["h1"], "first", pads=[1, 1, 1, 1]),
@@ -42,7 +43,8 @@ def detector(path):
         helper.make_node("Mul", ["b2", "wide"], ["b3"], "widened"),
         helper.make_node("Conv", ["r2", "scores"], ["s1"], "scores"),
         helper.make_node("Sigmoid", ["s1"], ["s2"], "sure"),
-        helper.make_node("Concat", ["b3", "s2"], ["y"], "beside", axis=1),
+        helper.make_node("Concat", ["b3", "s2"], ["z"], "beside", axis=1),
+        helper.make_node("Conv", ["z", "as it is"], ["y"], "together"),  # takes both in one range
     ]
     return _saved(path, nodes, stored, [None, 3, 8, 8], [None, 7, 8, 8])
 

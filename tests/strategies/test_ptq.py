@@ -127,12 +127,12 @@ def test_ends_that_are_kept_are_said_in_the_state_the_proof_and_a_note(applied):
 
 
 def test_activations_that_stay_wide_are_counted_in_a_note(applied):
-    # images and scores stay, two Relus and what is flat are narrow; the last layer reads what is flat, which
+    # images stay, two Relus and what is flat are narrow; the last layer reads what is flat, which
     # has its scale from the second Relu
     (note,) = applied(activation_bits=4).notes
-    assert (note.what, note.found) == ("activations that stay at 8 bits", "2 of 5")
+    assert (note.what, note.found) == ("activations that stay at 8 bits", "1 of 4")
     ends = {note.what: note.found for note in applied(activation_bits=4, keep_ends=True, weight_bits=4).notes}
-    assert ends["activations that stay at 8 bits"] == "4 of 5"
+    assert ends["activations that stay at 8 bits"] == "3 of 4"
 
 
 def test_ends_that_are_all_there_is_are_refused(applied, tmp_path):

@@ -95,9 +95,11 @@ def test_minmax_is_what_the_library_alone_makes_of_the_same_data(
     ours = stored(quantized(per_channel=per_channel))
     library = compact(onnx.load(tmp_path / "its.onnx"))  # it repeats itself, we do not
     its = {t.name: numpy_helper.to_array(t) for t in library.graph.initializer}
-    assert ours.keys() == its.keys()
-    for name, array in its.items():
-        np.testing.assert_array_equal(ours[name], array, err_msg=name)
+    # its last product is rounded, where nothing takes integers any more; ours gives floats
+    assert its.keys() - ours.keys() == {"scores_scale", "scores_zero_point"}
+    assert ours.keys() <= its.keys()
+    for name, array in ours.items():
+        np.testing.assert_array_equal(array, its[name], err_msg=name)
 
 
 @pytest.mark.parametrize("observer", OBSERVERS)
@@ -246,7 +248,9 @@ def test_softmax_and_layer_normalization_stay_in_float(quantized, tmp_path):
     kinds = {node.op_type: node for node in graph.node}
     assert kinds["LayerNormalization"].input[1] == "scale"
     assert kinds["Softmax"].output[0] == "y"
-    assert operators(quantized(source)).count("QuantizeLinear") == 4  # of each product what enters and leaves
+    assert (
+        operators(quantized(source)).count("QuantizeLinear") == 2
+    )  # what each product takes; floats come out
 
 
 def test_an_overflow_inside_the_network_is_named(quantized, tmp_path):
