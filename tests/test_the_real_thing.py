@@ -105,7 +105,8 @@ def test_a_model_of_ones_own_is_compared_with_itself(in_format, images, tmp_path
     assert "agreement" in said
     (run,) = read_runs(results_files(tmp_path / "results"))
     scored = outcomes(run, "score")
-    assert {technique for technique, _ in scored} == {"fp32", "bf16", "static int8"}
+    named = {technique for technique, _ in scored}
+    assert named == {"fp32", "static int8", "nncf int8", "fp32 file, computed in bf16", "bf16"}
     for outcome in scored.values():
         assert find(outcome, "reference_error").samples[0] < 0.2
         assert "correct" in {absent.metric for absent in outcome.withheld}
