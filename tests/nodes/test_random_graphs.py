@@ -82,7 +82,7 @@ def norm(b):
 def pool(b):
     kind = b.draw(st.sampled_from(["MaxPool", "AveragePool"]))
     pads = [b.draw(st.integers(0, 1)) for _ in range(4)]
-    facts = {"count_include_pad": b.draw(st.integers(0, 1))} if kind == "AveragePool" else {}
+    facts = {"count_include_pad": 1} if kind == "AveragePool" and b.draw(st.booleans()) else {}
     after = [s + pads[i] + pads[i + 2] - 1 for i, s in enumerate(b.shape[2:])]
     if min(b.shape[2:]) > 1:
         b.add(kind, shape=[*b.shape[:2], *after], kernel_shape=[2, 2], pads=pads, **facts)
@@ -205,6 +205,25 @@ def networks(draw):
     return b.model(), b.rng.standard_normal(b.given).astype("f4")
 
 
+def mixed_up(node):
+    """Tell whether onnx's evaluator reads this node's pads in another order: begin and end, axis by axis."""
+    pads = next((list(a.ints) for a in node.attribute if a.name == "pads"), [0] * 4)
+    return node.op_type == "MaxPool" and pads != [pads[at] for at in (0, 2, 1, 3)]
+
+
+def test_the_evaluator_still_mixes_up_the_pads_of_a_max_pool(tmp_path):
+    """As TensorFlow's exporters write them, one below and one on the right. Else `mixed_up` can go."""
+    node = helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], pads=[0, 0, 1, 1])
+    ends = [helper.make_tensor_value_info(name, 1, ["N", 1, None, None]) for name in ("x", "y")]
+    graph = helper.make_graph([node], "pool", ends[:1], ends[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    x = np.arange(9, dtype="f4").reshape(1, 1, 3, 3)
+    assert mixed_up(node)
+    assert deployed(model, x).shape == (1, 1, 3, 3)  # rows: 3 + 0 + 1 - 2 + 1
+    onnx.save(model, tmp_path / "model.onnx")
+    assert np.shape(VOICES["evaluator"]().open(tmp_path / "model.onnx")({"x": x})[0]) == (1, 1, 2, 4)
+
+
 def deployed(model, x):
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return session.run(None, {"x": x})[0]
@@ -228,5 +247,6 @@ def test_all_readers_answer_as_the_engine_does(tmp_path_factory, drawn):
         alike(torch_network(raised(model, 13))({"x": torch.from_numpy(x)})[0].numpy(), right)
     path = tmp_path_factory.mktemp("drawn") / "model.onnx"
     onnx.save(model, path)
-    alike(np.asarray(VOICES["evaluator"]().open(path)({"x": x})[0]), right)
+    if not any(mixed_up(node) for node in model.graph.node):
+        alike(np.asarray(VOICES["evaluator"]().open(path)({"x": x})[0]), right)
     alike(deployed(read_network(path, ("Gemm", "MatMul"), "a quantizer"), x), right)
