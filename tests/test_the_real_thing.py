@@ -44,14 +44,16 @@ def test_every_cell_is_scored_proven_and_timed(smoke):
     assert not any(isinstance(record.outcome, Failed) for record in run.records)
     scored, timed, deployed = (outcomes(run, kind) for kind in ("score", "time", "deploy"))
     assert len(scored) == 9
-    barely = ("dynamic int8", "torch_eager")  # one layer of ten: its speed is that of float
-    assert timed.keys() == deployed.keys() == scored.keys() - {barely}
-    assert any("barely covered" in absent.reason for absent in scored[barely].withheld)
+    # one layer of ten, for convolutions stay in float: its speed is that of float
+    barely = {("dynamic int8", engine) for engine in ("torch_eager", "onnxruntime")}
+    assert timed.keys() == deployed.keys() == scored.keys() - barely
+    for cell in barely:
+        assert any("barely covered" in absent.reason for absent in scored[cell].withheld)
     for (technique, _), outcome in scored.items():
         assert np.mean(find(outcome, "correct").samples) > 0.95
         assert (find(outcome, "low_bit_kernels").samples[0] > 0) == (technique != "fp32")
     assert "reports/smoke/index.html" in said
-    assert "What to ship" in said
+    assert "Ship " in said
 
 
 def test_what_cannot_run_has_its_reason(smoke):
