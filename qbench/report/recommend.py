@@ -10,7 +10,7 @@ from qbench.quality.judge import SEVERITY
 from qbench.report.cell import Cell, Group, pace_of
 from qbench.report.figures import Figure
 from qbench.report.floats import best_float, pace
-from qbench.report.refusal import JUDGE, OPEN, Refusal, refusal_of
+from qbench.report.refusal import JUDGE, refusal_of
 from qbench.report.sentences import between, break_even, loss, lost_of_none, size, sure, why_float
 from qbench.report.thorough import profile_words
 
@@ -116,7 +116,7 @@ def _of_group(place: Group, group: list[Cell]) -> Recommendation:
     if unjudged:
         return _nobody_can_judge(place, group, min(unjudged, key=pace), rejected)
     kept = best_float(group)
-    if kept is not None and not _all_unstable(group, refused):
+    if kept is not None:
         return _float(place, kept, rejected, why_float(refused), tried)
     return _no_answer(place, group, rejected)
 
@@ -126,13 +126,6 @@ def _beaten(cell: Cell, ship: Cell) -> str:
     if pace(cell) < pace(ship):
         return f"as fast as {ship.name}, and {cell.judgement.text}"
     return f"slower than {ship.name}"
-
-
-def _all_unstable(group: list[Cell], refused: list[tuple[Cell, Refusal]]) -> bool:
-    """Tell whether a technique may yet win, and nothing that was timed here says how fast anything is."""
-    may_win = [cell for cell, refusal in refused if refusal.why in OPEN]
-    floats = [cell for cell in group if cell.role != "technique" and pace_of(cell) is not None]
-    return bool(may_win) and all(cell.unstable for cell in (*may_win, *floats))
 
 
 def _no_answer(place: Group, group: list[Cell], rejected: tuple[tuple[Cell, str], ...]) -> Recommendation:

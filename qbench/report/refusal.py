@@ -11,7 +11,6 @@ from qbench.report.roofline import bound_by
 
 Why = Literal["unavailable", "wrong", "untimed", "slower", "unjudged", "unstable", "unproven"]
 BARS = (("speedup", "fp32 on the same engine"), ("speedup_over_float", "the best float cell"))
-OPEN: tuple[Why, ...] = ("unstable", "unproven")  # longer measuring may yet show a gain
 JUDGE = (
     "say how an output is read with --output-kind NAME=KIND, or measure it in a suite whose task has labels"
 )
