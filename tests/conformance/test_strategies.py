@@ -57,7 +57,7 @@ REFUSED = {
     (name, format, field)
     for name, format in (("dynamic_int8", "torch"), ("weight_only", "onnx"))
     for field in ("operators", "keep_float")
-}
+} | {("smooth_quant", "onnx", "outliers")}
 LEARNING = ("magnitude_prune", "n_m_prune", "channel_prune", "distill")
 # A second value for a field whose type does not suggest one (free text, or a number with odd limits).
 TRY = {
@@ -94,6 +94,7 @@ TRY = {
     ("nncf_int8", "model_type"): "transformer",
     ("nncf_int8", "smooth_quant"): 0.5,
     ("nncf_accuracy_control", "model_type"): "transformer",
+    ("smooth_quant", "outliers"): 100.0,  # more than the one product of the small network has
 }
 # What must stand beside a field for it to matter, or for the small network (rows of 288) to take it.
 GROUPED = {"bits": 4, "group_size": 32}
