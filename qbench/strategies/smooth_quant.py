@@ -83,7 +83,7 @@ class SmoothQuant(Strategy):
             done = smooth(network, some, wide, self.alpha)
         text = (
             f"{done.tensors} of {len(taken)} inputs of products; the widest channel was {done.ratio[0]:.3g} "
-            f"times as wide as the median one, and is {done.ratio[1]:.3g} times; {done.folded} factors are in "
+            f"times as wide as the median one, now {done.ratio[1]:.3g} times; {done.folded} factors are in "
             f"a LayerNormalization, {done.tensors - done.folded} are multiplications of their own"
         )
         return in_float(artifact, network, folder, [Note("smoothed", text)], None)
