@@ -18,6 +18,7 @@ from qbench.quant.biases import BIASED
 from qbench.quant.coverage import Coverage, InFloat, named
 from qbench.quant.layer_inputs import LayerInputs
 from qbench.quant.learned_scales import rescale, widest
+from qbench.quant.masks import Masks
 from qbench.quant.moments import Moments, shift
 from qbench.quant.observers import Histogram, Range
 from qbench.quant.onnx_layers import raised
@@ -54,6 +55,7 @@ class Ptq:
         self.nodes = {node.name: node for node in network.graph.node}
         self._seen: dict[str, Histogram] = {}
         self._inputs = LayerInputs()
+        self.masks = Masks.of(network)
         self._with_int4: Any = None  # the network in the first operator set that has 4 bits, once asked for
 
     def trained(self, network: Any) -> Ptq:
@@ -147,9 +149,11 @@ class Ptq:
         unseen = [name for name in names if name not in self._seen]
         if unseen:
             outputs = set(layout.watched(network)) - set(names)
-            found = extents(runner(self.network, [*unseen, *outputs]), self._ranged(), self.technique)
+            run = self.masks.left_out(runner(self.network, [*unseen, *outputs]))
+            found = extents(run, self._ranged(), self.technique)
             within = {name: found[name] for name in unseen}
-            self._seen |= histograms(runner(self.network, unseen), self._ranged(), within)
+            run = self.masks.left_out(runner(self.network, unseen))
+            self._seen |= histograms(run, self._ranged(), within)
         return {name: observed(self._seen[name], recipe) for name in names}
 
     def _narrow(

@@ -247,7 +247,7 @@ class _Chooser:
 
         in_float = self.ptq.kept | uncovered(self.ptq.network, self.wanted.coverage().layers(COVERS))
         between = told_between(self.ptq.between(self.recipe))
-        yield from (Note(*told) for told in (*in_float.notes(), *between))
+        yield from (Note(*told) for told in (*in_float.notes(), *between, *self.ptq.masks.notes()))
         words = {FLOAT: "float", 8: "8 bits", 4: "4 bits"}
         for bits, word in words.items():
             names = [layer.name for layer in self.layers if chosen[layer.node] == bits]

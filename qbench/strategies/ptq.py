@@ -192,7 +192,15 @@ class PostTraining(Strategy):
 
         in_float = opened.kept | uncovered(opened.network, self._coverage().layers(COVERS))
         between = told_between(opened.between(self._recipe()))
-        yield from (Note(*told) for told in (*in_float.notes(), *between, *kept(product, "ptq")))
+        yield from (
+            Note(*told)
+            for told in (
+                *in_float.notes(),
+                *between,
+                *opened.masks.notes(),
+                *kept(product, "ptq"),
+            )
+        )
 
         for asked, what, count, needs in (
             (self.bias_correction, "biases corrected", product.corrected, "Conv or Gemm"),

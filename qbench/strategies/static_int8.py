@@ -14,6 +14,7 @@ from qbench.quant.between import told as told_between
 from qbench.quant.compact import compact
 from qbench.quant.coverage import Coverage, InFloat, some_left_or_raise, uncovered
 from qbench.quant.explanation import explained
+from qbench.quant.masks import Masks
 from qbench.quant.observers import Grid, Histogram, Range, entropy, mse, percentile
 from qbench.quant.onnx_layers import quietly, read_network
 from qbench.quant.qdq_layout import Layout, prepare, runner
@@ -128,11 +129,13 @@ class StaticInt8(Strategy):
             network, kept = self._read(artifact.path)
             finite_or_raise(calibration.inputs, "static_int8")
             shaped_or_raise(calibration.inputs, artifact.inputs, "static_int8")
-            layout = self._layout(kept)
-            ranges = self._ranges(runner(network, layout.watched(network)), calibration)
+            layout, masks = self._layout(kept), Masks.of(network)
+            ranges = self._ranges(masks.left_out(runner(network, layout.watched(network))), calibration)
             model = compact(layout.written(network, ranges), lean=self.lean)
             onnx.save(model, path)
-        told = (Note(*note) for note in (*kept.notes(), *told_between(layout.between(network))))
+        told = (
+            Note(*note) for note in (*kept.notes(), *told_between(layout.between(network)), *masks.notes())
+        )
         notes = (*artifact.notes, *told, *self._saturation(path, calibration))
         return replace(artifact, path=path, state=self.state(artifact.state), notes=notes)
 
