@@ -30,7 +30,7 @@ AWAITED = {
 
 def marked(name):
     """Return the parameter of a network with its marks."""
-    marks = [pytest.mark.slow] if name in TRAINED else []
+    marks = [pytest.mark.slow, pytest.mark.timeout(1800)] if name in TRAINED else []
     marks += [pytest.mark.xfail(reason=AWAITED[name], strict=False)] if name in AWAITED else []
     return pytest.param(name, marks=marks)
 
