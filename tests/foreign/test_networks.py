@@ -19,19 +19,11 @@ QUICK = (
 )  # fmt: skip
 REFUSED = ("half-precision", "custom-operator", "batch-inside")
 TRAINED = tuple(name for name in NETWORKS if name not in (*QUICK, *REFUSED))
-# Known faults, each to be struck out with its mending.
-AWAITED = {
-    "gru-tagger": "the check cuts the first axis, where time lies",
-    "causal-decoder": "static int8 refuses a network with -inf in its mask",
-    "wavenet": "the last axis, time, is taken for classes",
-    "anomaly": "one error an example is taken for a score",
-}
 
 
 def marked(name):
     """Return the parameter of a network with its marks."""
     marks = [pytest.mark.slow, pytest.mark.timeout(1800)] if name in TRAINED else []
-    marks += [pytest.mark.xfail(reason=AWAITED[name], strict=False)] if name in AWAITED else []
     return pytest.param(name, marks=marks)
 
 
@@ -156,7 +148,7 @@ def test_every_output_is_read_as_what_it_is(built, outcome, name):
                 assert one.output_kind in laws[one.output].kinds, one.output
 
 
-@pytest.mark.parametrize("name", [marked(name) for name in REFUSED])
+@pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_taken_is_refused_by_one_good_sentence(built, name, tmp_path):
     one = built(name)
     command = [sys.executable, "-m", "qbench", "try", str(one.model), "--inputs", str(one.samples)]

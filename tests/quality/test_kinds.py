@@ -32,6 +32,20 @@ def test_every_kind_is_recognised_on_something_here_but_those_that_need_to_know_
     assert len({KINDS[name].order for name in KINDS}) == len(list(KINDS))
 
 
+def test_points_of_a_signal_are_no_classes_and_classes_in_no_order_are():
+    waves = np.sin(np.linspace(0, 6, 48) * RNG.uniform(1, 3, (64, 1, 1))).astype("f4")
+    assert recognise(Seen.of("sound", waves)) == "values"
+    shuffled = waves[..., RNG.permutation(48)]  # the same numbers
+    assert recognise(Seen.of("sound", shuffled)) == "scores"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "kind"), [(0.16, 0.31, "values"), (0.01, 0.31, "sigmoid"), (0.16, 0.9, "sigmoid")]
+)
+def test_one_number_an_example_is_a_score_where_it_comes_near_an_end(low, high, kind):
+    assert recognise(Seen.of("error", np.linspace(low, high, 64, dtype="f4"))) == kind
+
+
 # --- worked by hand ------------------------------------------------------------------------------------
 
 

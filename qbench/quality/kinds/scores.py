@@ -11,6 +11,8 @@ from qbench.quality.kinds.base import KINDS, Kind, PerExample, commonest, mean_o
 from qbench.quality.seen import Seen
 
 MANY_CLASSES = 65_536
+SMOOTH = 0.25  # of the mean squared step between unordered values, which is twice their variance
+LONG = {2: 128, 3: 16}  # by number of axes: shorter rows are too few values to be known for a signal
 
 
 @KINDS.register("scores")
@@ -22,8 +24,13 @@ class Scores(Kind):
 
     @classmethod
     def recognises(cls, seen: Seen) -> bool:
-        """Take reals in rows of two or more (three where there are positions) whose first answer varies."""
+        """Take reals in rows of two or more (three where there are positions) whose first answer varies.
+
+        Rows along which neighbours are alike are sound or another signal, whose highest point is no answer.
+        """
         if not seen.real or not seen.has_rows or seen.ndim > 3 or not 2 <= seen.shape[-1] <= MANY_CLASSES:
+            return False
+        if _signal(seen.values):
             return False
         rows = seen.ndim == 2 or (seen.shape[-1] >= 3 and seen.channel_axis in (None, 2))
         return rows and bool((seen.first != seen.first.flat[0]).any())  # always the same says nothing
@@ -56,3 +63,12 @@ class Scores(Kind):
     def chance(self, wanted: np.ndarray) -> float | None:
         """Return what always giving float's commonest answer scores."""
         return commonest(wanted.argmax(axis=self.seen.class_axis))
+
+
+def _signal(values: np.ndarray) -> bool:
+    """Tell whether neighbours along the last axis are alike: points of a signal are, classes are not."""
+    if values.shape[-1] < LONG.get(values.ndim, MANY_CLASSES):
+        return False
+    rows = values.astype(np.float64)
+    steps = np.square(np.diff(rows, axis=-1)).mean()
+    return bool(steps < SMOOTH * 2 * rows.var(axis=-1).mean())

@@ -13,6 +13,7 @@ CONFIDENT = (0.5, 0.25, 0.1, 0.05, 0.01)  # the first of these that enough of fl
 # of the threshold: a score that crosses it by moving no farther was undecided in float already
 UNDECIDED = 0.1
 ENOUGH = 8  # confident answers over all samples
+NEVER_NONE, NEVER_SURE = 0.05, 0.5  # what stays between the two is an error or a share: scores reach an end
 
 
 @KINDS.register("sigmoid")
@@ -30,8 +31,9 @@ class Sigmoid(Kind):
 
     @classmethod
     def recognises(cls, seen: Seen) -> bool:
-        """Take what lies from 0 to 1 and is no map: a map was asked before."""
-        return seen.within_one and seen.ndim <= 3
+        """Take what lies from 0 to 1, comes near an end of it, and is no map: a map was asked before."""
+        between = seen.low > NEVER_NONE and seen.high < NEVER_SURE
+        return seen.within_one and seen.ndim <= 3 and not between
 
     @classmethod
     def unfit(cls, seen: Seen) -> str | None:
