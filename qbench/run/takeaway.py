@@ -63,7 +63,8 @@ def take_away(case: Case, data_id: str, folder: Path, told: Mapping[str, str]) -
 def _stem(case: Case) -> str:
     """Return the file's name: the model's and the technique's, in letters that every system takes."""
     model = Path(case.deployment.artifact.model.name).stem
-    words = (model, case.technique, *(value for _, value in case.deployment.options))
+    untold = (value for _, value in case.deployment.options if value not in case.technique)
+    words = (model, case.technique, *untold)
     return "-".join(re.sub(r"[^A-Za-z0-9_]+", "-", word).strip("-") for word in words)
 
 
