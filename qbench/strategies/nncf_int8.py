@@ -21,7 +21,7 @@ from qbench.quant.nncf_network import (
     read_onnx,
 )
 from qbench.quant.ranges import finite_or_raise, shaped_or_raise
-from qbench.quant.silent_nncf import silent_nncf
+from qbench.quant.silent_nncf import kinds_of, silent_nncf
 from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy, takes_fp32
 
 if TYPE_CHECKING:
@@ -151,7 +151,17 @@ class NncfInt8(Strategy):
         with silent_nncf() as nncf:
             how, kept = wanted.told(nncf, model, len(batches), "nncf_int8")
             data = nncf.Dataset(batches)
-            return nncf.quantize(model, data, fast_bias_correction=self.fast_bias_correction, **how), kept
+            try:
+                quantized = nncf.quantize(model, data, fast_bias_correction=self.fast_bias_correction, **how)
+            except nncf.ValidationError as error:
+                if hasattr(model, "graph") or "If" not in kinds_of(model):
+                    raise
+                raise DoesNotFit(  # it quantizes each branch on the calls that reach it
+                    f"nncf quantizes the branches of an If one by one, and one is reached by none of "
+                    f"{len(batches)} calibration examples: {error}",
+                    fix="give calibration examples that reach both, or take static_int8",
+                ) from error
+            return quantized, kept
 
     def _coverage(self) -> Coverage:
         return Coverage.read("nncf_int8", COVERS, self.operators, self.keep_float, ROUNDED)

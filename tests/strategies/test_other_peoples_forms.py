@@ -195,3 +195,28 @@ def test_a_branch_that_takes_what_a_layer_gave(name, parameters, tmp_path):
     told = {note.what: note.found for note in product.notes}
     assert told["left in float"] == "2: else_product, then_product (inside of an If or a Loop)"
     assert sqnr_db(answers(artifact.path, x), answers(product.path, x)) > least_db(name, parameters)
+
+
+def test_a_branch_that_calibration_never_reaches_is_named(tmp_path):
+    from qbench.formats.edges import EDGES
+
+    branches = {}
+    for word in ("then", "else"):
+        inner = [helper.make_node("MatMul", ["a", "v"], [f"{word}_y"], f"{word}_product")]
+        made = [helper.make_tensor_value_info(f"{word}_y", TensorProto.FLOAT, ["n", 4])]
+        branches[f"{word}_branch"] = helper.make_graph(inner, word, [], made)
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"]),
+        helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
+        helper.make_node("Greater", ["most", "far"], ["yes"]),
+        helper.make_node("If", ["yes"], ["y"], **branches),
+    ]
+    x = DRAW.standard_normal((8, 8)).astype("f4")
+    stored = {"w": weight(8, 8), "v": weight(8, 4), "far": np.float32(99)}
+    artifact = source(tmp_path, nodes, (8,), stored)
+    (tmp_path / "ir").mkdir()
+    ir = next(edge for edge in EDGES if edge.gives == "openvino").convert(artifact, tmp_path / "ir")
+    with pytest.raises(
+        DoesNotFit, match=r"(?s)branches of an If.*none of 8 calibration examples.*reach both"
+    ):
+        quantized("nncf_int8", {}, ir, x, tmp_path)
