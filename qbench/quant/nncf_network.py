@@ -10,7 +10,7 @@ import numpy as np
 
 from qbench.errors import DoesNotFit
 from qbench.quant.coverage import Coverage, InFloat, named, some_left_or_raise
-from qbench.quant.fold import fold_batch_norm
+from qbench.quant.fold import fold_affine, fold_batch_norm
 from qbench.quant.ir_graph import ir_weights, runtime
 from qbench.quant.onnx_layers import read_network
 from qbench.quant.qdq_model import QdqModel
@@ -53,6 +53,7 @@ def read_onnx(path: Path | None, technique: str, covers: tuple[str, ...] = COVER
     """
     network = read_network(path, covers, technique)
     fold_batch_norm(network)
+    fold_affine(network)
     named(network)
     return network
 

@@ -17,7 +17,7 @@ from qbench.quant import opset
 from qbench.quant.between import FUSED, between_layers, open_ends, plain_pads
 from qbench.quant.biases import apart_biases
 from qbench.quant.coverage import InFloat, named
-from qbench.quant.fold import fold_batch_norm
+from qbench.quant.fold import fold_affine, fold_batch_norm
 from qbench.quant.observers import Range
 from qbench.quant.qdq_graph import MOVED, copied, outer, put_in_order
 from qbench.quant.ranges import Run
@@ -38,10 +38,12 @@ WIDE_OPSET = 21  # the first in which QuantizeLinear has 16 bits
 def prepare(network: Any) -> None:
     """Put a network in the form whose nodes are told apart and can be rounded, in place, exactly.
 
-    BatchNormalization goes into the convolution before it, biases that cannot be rounded come out of their
-    layers, a Pad of zeros names no zero, and every node has a name of its own.
+    BatchNormalization, and what else scales and shifts channels, goes into the convolution before it; biases
+    that cannot be rounded come out of their layers; a Pad of zeros names no zero; and every node has a name
+    of its own.
     """
     fold_batch_norm(network)
+    fold_affine(network)
     apart_biases(network)
     plain_pads(network)
     named(network)
