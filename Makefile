@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP_ARGS ?=
 RUN_ARGS ?= --suite vision --hw all
 
-.PHONY: run install arm test test-slow check bench report clean
+.PHONY: run install arm test test-slow test-packages check bench report clean
 
 run: install
 	$(BIN)/qbench run $(RUN_ARGS)
@@ -29,7 +29,11 @@ test: install
 	$(BIN)/python -m pytest -q
 
 test-slow: install
-	$(BIN)/python -m pytest -q -m 'slow and not gpu and not network'
+	$(BIN)/python -m pytest -q -m 'slow and not gpu and not network and not packages'
+
+# what others' quantizers make of trained networks of public packages, beside what qbench recommends
+test-packages: install
+	$(BIN)/python -m pytest -q -m packages tests/foreign
 
 check: install
 	$(BIN)/ruff check .

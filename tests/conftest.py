@@ -12,7 +12,7 @@ from qbench.formats.artifact import Artifact, TensorSpec
 from qbench.formats.edges import EDGES
 
 SIDE, CLASSES = 8, 10
-COMPILED = ("[aot_inductor-", "[to_package]", "test_packages.py", "quant/test_package.py")
+COMPILED = ("[aot_inductor-", "[to_package]", "formats/test_packages.py", "quant/test_package.py")
 
 settings.register_profile("noisy", deadline=None)  # a shared machine's slow minute is no wrong answer
 settings.load_profile("noisy")

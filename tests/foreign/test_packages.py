@@ -11,8 +11,8 @@ from compared import CARRIED, LAWS, calls_of, compare, dominates, names_of, prod
 from packages import Missing
 from real_inputs import file_features, texts_of_recogniser
 
-pytestmark = pytest.mark.slow
 networks = pytest.mark.parametrize("name", list(LAWS))
+packages = pytest.mark.packages
 minutes = pytest.mark.timeout(3600)
 
 
@@ -35,6 +35,7 @@ def compared(tmp_path_factory):
 
 
 @minutes
+@packages
 @networks
 def test_it_ends_in_a_verdict(compared, name):
     run = compared(name).run
@@ -45,6 +46,7 @@ def test_it_ends_in_a_verdict(compared, name):
 
 
 @minutes
+@packages
 @networks
 def test_the_recommended_file_is_by_hand_as_good_as_said(compared, name):
     from qbench.quality.judge import deciding, summary, worst
@@ -62,6 +64,7 @@ def test_the_recommended_file_is_by_hand_as_good_as_said(compared, name):
 
 
 @minutes
+@packages
 @networks
 def test_nobody_elses_own_settings_dominate_it(compared, name):
     found = compared(name)
@@ -71,6 +74,7 @@ def test_nobody_elses_own_settings_dominate_it(compared, name):
 
 
 @minutes
+@packages
 @networks
 def test_no_cell_that_holds_is_wrong_by_hand(compared, name):
     found = compared(name)
@@ -96,6 +100,7 @@ def test_no_cell_that_holds_is_wrong_by_hand(compared, name):
 
 
 @minutes
+@packages
 def test_the_recogniser_reads_the_rendered_lines(compared):
     try:
         read, rendered = texts_of_recogniser(compared.inputs, 60)
