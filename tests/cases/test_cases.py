@@ -74,7 +74,10 @@ def test_it_ends_in_a_verdict_and_not_in_a_stack(case, number):
     assert run.code == 0, run.told
     assert run.verdicts
     assert "Traceback" not in run.told
-    assert "report it to the engine's makers" not in run.told
+    if number == "22":  # this one is wrong indeed, with a free batch: then the advice must be what works
+        assert "batch fixed at 1" in run.told, run.told
+    else:
+        assert "report it to the engine's makers" not in run.told
 
 
 @pytest.mark.parametrize("number", NUMBERS)
