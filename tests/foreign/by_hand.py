@@ -36,8 +36,10 @@ class Product:
 # --- quantizers -------------------------------------------------------------------------------------
 
 
-def onnxruntime_static(model: Path, feeds: Feeds, folder: Path, *, per_channel: bool) -> Product:
-    """Return what `onnxruntime.quantization.quantize_static` makes of the usual operators.
+def onnxruntime_static(
+    model: Path, feeds: Feeds, folder: Path, *, per_channel: bool, operators: Sequence[str] = OPERATORS
+) -> Product:
+    """Return what `onnxruntime.quantization.quantize_static` makes of these operators; of none named: of all.
 
     As docs/performance/model-optimizations/quantization.md has it: raised where scales per channel need
     opset 13, pre-processed, QDQ, signed weights.
@@ -65,7 +67,7 @@ def onnxruntime_static(model: Path, feeds: Feeds, folder: Path, *, per_channel: 
     except Exception:  # its shape inference fails on some files; the manual calls the step optional
         prepared = folder / "raised.onnx"
     quantize_static(
-        prepared, path, Reader(), quant_format=QuantFormat.QDQ, op_types_to_quantize=OPERATORS,
+        prepared, path, Reader(), quant_format=QuantFormat.QDQ, op_types_to_quantize=list(operators) or None,
         activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, per_channel=per_channel,
     )  # fmt: skip
     return Product(f"onnxruntime, {kind}", "onnxruntime", path)
