@@ -7,6 +7,7 @@ front of a batch of one; one value for all examples; another element type that l
 
 from __future__ import annotations
 
+import hashlib
 import os
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ import numpy as np
 
 from qbench.errors import BadFile
 from qbench.formats.artifact import TensorSpec
-from qbench.formats.signature import fixed_batch, same_for_all
+from qbench.formats.signature import fixed_batch, one_value, same_for_all
 from qbench.formats.state import Pairs, axis_name, shown
 
 FEWEST = 8  # of which two calibrate and six are compared
@@ -128,6 +129,19 @@ def fitted(
         said.append(f"the {count} samples are consecutive calls of one stream, in order")
     fixed = tuple(replace(spec, one=_of_one(spec, taken[spec.name])) for spec in inputs)
     return Samples(fixed, taken, count, tuple(said))
+
+
+def distinct(samples: Samples) -> int:
+    """Return how many of the samples differ from all before them: copies prove nothing more."""
+    return len({_content(samples, row) for row in range(samples.count)})
+
+
+def _content(samples: Samples, row: int) -> bytes:
+    found = hashlib.blake2b(digest_size=16)
+    for array in samples.arrays.values():
+        if not one_value(array):
+            found.update(np.ascontiguousarray(array[row]).tobytes())
+    return found.digest()
 
 
 def _names(

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from qbench.quant.qdq_graph import OnnxGraph, Sizes, Weight, opened, weights_in
 
-CONVOLUTION, PRODUCT, RECURRENT = "convolutions", "matrix products", "recurrent layers"
+CONVOLUTION, PRODUCT, RECURRENT = "convolutions", "matrix products", "LSTM layers"
+FLOAT_RECURRENT = "GRU and plain recurrent layers"  # no engine here multiplies integers in them
 FAMILIES = {
     **dict.fromkeys(("Conv", "FusedConv", "ConvTranspose"), CONVOLUTION),
     **dict.fromkeys(("Gemm", "FusedGemm", "MatMul", "FusedMatMul"), PRODUCT),
-    **dict.fromkeys(("LSTM", "GRU", "RNN"), RECURRENT),
+    "LSTM": RECURRENT,
+    **dict.fromkeys(("GRU", "RNN"), FLOAT_RECURRENT),
 }
 # What a quantizer that covers all operators rounds between layers, and where values of unlike range meet.
 ROUNDED = ("Add", "Sub", "Mul", "Div", "Concat", "Where", "Sigmoid", "Gather", "Resize", "Pow", "Max", "Min")

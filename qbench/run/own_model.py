@@ -107,7 +107,28 @@ def _understood(model: Path, npz: Path, state: Sequence[str]) -> tuple[Samples, 
     found = [pair for pair in paired(inputs, outputs, ()) if not named & set(pair)]
     kept = [(into, out) for into, out in found if into not in arrays or _once(arrays, into, inputs)]
     carried = (*said, *kept) if len(said) + len(kept) < len(inputs) else said
-    return samples.fitted(arrays, inputs, carried, source=source), carried
+    found_samples = samples.fitted(arrays, inputs, carried, source=source)
+    return _different(found_samples, source, stream=bool(carried)), carried
+
+
+def _different(found: Samples, source: str, *, stream: bool) -> Samples:
+    """Return the samples, with a line of warning where many are copies; a stream may repeat a call.
+
+    Raises:
+        BadFile: so few differ that nothing could be told.
+    """
+    unlike = found.count if stream else samples.distinct(found)
+    if unlike < samples.FEWEST:
+        raise BadFile(
+            f"{source} holds {found.count} samples, of which {unlike} differ from the others",
+            fix=f"give at least {samples.FEWEST} different ones; 200 or more make differences visible",
+        )
+    if unlike == found.count:
+        return found
+    copies = (
+        f"only {unlike} of the {found.count} samples are different: copies prove nothing more, and intervals"
+    )
+    return replace(found, said=(*found.said, f"{copies} that count them are too narrow"))
 
 
 def _once(arrays: dict[str, Any], name: str, inputs: Sequence[Any]) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
-from qbench.quant.network_facts import CONVOLUTION, PRODUCT, RECURRENT, Network
+from qbench.quant.network_facts import CONVOLUTION, FLOAT_RECURRENT, PRODUCT, RECURRENT, Network
 from qbench.suite import Suite, SuiteTechnique
 
 MOST = 0.5  # of the work: from here on a technique for one kind of layer is for this network
@@ -37,6 +37,8 @@ def fitted(suite: Suite, network: Network, named: Collection[str] = ()) -> tuple
         if not technique.when or technique.name in named:
             kept.append(technique)
             continue
+        if named:  # the others are not asked for
+            continue
         advice = RULES[technique.when](network)
         told.append(f"{technique.name} is {'tried' if advice.tried else 'left out'}: {advice.reason}")
         if advice.tried:
@@ -60,6 +62,11 @@ def matrix_products(network: Network) -> Advice:
     if share >= MOST:
         which = PRODUCT if network.share(PRODUCT) >= network.share(RECURRENT) else RECURRENT
         return Advice(True, f"{share:.0%} of its {of} is {which}")
+    if network.share(FLOAT_RECURRENT) > network.share(CONVOLUTION):
+        return Advice(
+            False,
+            f"{network.share(FLOAT_RECURRENT):.0%} of its {of} is {FLOAT_RECURRENT}, which stay in float",
+        )
     return Advice(
         False,
         f"{network.share(CONVOLUTION):.0%} of its {of} is convolutions, which run slower than in float where "

@@ -49,6 +49,9 @@ def take_away(case: Case, data_id: str, folder: Path, told: Mapping[str, str]) -
     artifact = load(cache.folder_of(case.deployment.artifact))
     one_call = _one_call(case, artifact, data_id)
     try:
+        shutil.rmtree(
+            folder / FOLDER, ignore_errors=True
+        )  # what an earlier run recommended is not this one's
         path = _copied(artifact, cache.folder_of(case.deployment.artifact), folder / FOLDER, _stem(case))
         code = _code(case, artifact, path, one_call)
         _note(case, artifact, path, one_call, told)

@@ -114,3 +114,15 @@ def test_how_outputs_are_read_goes_to_the_task_and_a_wrong_name_is_refused_at_on
         own_suite(model, npz, kinds=["z=values"])
     with pytest.raises(BadParameter, match="did you mean 'values'"):
         own_suite(model, npz, kinds=["y=value"])
+
+
+def test_copies_of_one_sample_are_refused_and_many_copies_are_told(tmp_path):
+    with pytest.raises(BadFile, match="holds 300 samples, of which 1 differ"):
+        own_suite(plain(tmp_path), samples(tmp_path, x=np.ones((300, 4), "f4")))
+    own = own_suite(plain(tmp_path), samples(tmp_path, x=np.concatenate([X, X])))
+    assert own.said[-1].startswith("only 10 of the 20 samples are different: copies prove nothing more")
+
+
+def test_a_stream_may_repeat_a_call(tmp_path):
+    own = own_suite(recurrent(tmp_path), samples(tmp_path, x=np.ones((20, 4), "f4")))
+    assert "copies" not in " ".join(own.said)

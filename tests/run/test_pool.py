@@ -61,9 +61,13 @@ def normalized_by_hand(path):
     return saved(path, nodes, {"q": (8, 8)}, (None, 6, 8))
 
 
-def recurrent(path):
-    nodes = [helper.make_node("LSTM", ["x", "w", "r"], ["y"], hidden_size=4)]
-    return saved(path, nodes, {"w": (1, 16, 8), "r": (1, 16, 4)}, (None, 1, 8))
+def gated(path):
+    return recurrent(path, "GRU", 3)
+
+
+def recurrent(path, kind="LSTM", gates=4):
+    nodes = [helper.make_node(kind, ["x", "w", "r"], ["y"], hidden_size=4)]
+    return saved(path, nodes, {"w": (1, 4 * gates, 8), "r": (1, 4 * gates, 4)}, (None, 1, 8))
 
 
 def looked_up(path):
@@ -107,7 +111,8 @@ def test_a_recurrent_network_is_weighed_by_its_weights(tmp_path):
 @pytest.mark.parametrize(("make", "rule", "tried", "words"), [
     (convolutions, "matrix products", False, "100% of its work is convolutions"),
     (attention, "matrix products", True, "100% of its work is matrix products"),
-    (recurrent, "matrix products", True, "100% of its weights is recurrent layers"),
+    (recurrent, "matrix products", True, "100% of its weights is LSTM layers"),
+    (gated, "matrix products", False, "100% of its weights is GRU and plain recurrent layers"),
     (convolutions, "operators between", False, "nothing but its layers"),
     (attention, "operators between", True, "Add would be rounded too"),
     (convolutions, "transformer", False, "neither attention nor"),

@@ -48,7 +48,10 @@ def too_few(hop: Hop, data_ids: dict[str, str]) -> tuple[Note, ...]:
     if count >= FEW:
         return ()
     rest = "example, and all ranges rest on it" if count == 1 else "examples, and all ranges rest on them"
-    found = f"{count} {rest}; write [calibration] count = 256, or give more samples where it is"
+    found = (
+        f"{count} {rest}; 256 are usual: with `qbench try` give four times as many samples, "
+        "in a suite write [calibration] count = 256"
+    )
     return (Note(f"calibration of {hop.use.name}", found, warns=True),)
 
 

@@ -51,8 +51,8 @@ def test_a_hop_is_given_what_it_names_and_nothing_else(training, selection):
 
 
 @pytest.mark.parametrize(("count", "words"), [
-    (1, "1 example, and all ranges rest on it; write [calibration] count = 256"),
-    (15, "15 examples, and all ranges rest on them; write [calibration] count = 256"),
+    (1, "1 example, and all ranges rest on it; 256 are usual"),
+    (15, "15 examples, and all ranges rest on them; 256 are usual"),
     (16, None),
 ])  # fmt: skip
 def test_calibration_on_few_examples_is_a_warning_that_says_how_many(count, words):
