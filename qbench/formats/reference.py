@@ -12,7 +12,6 @@ chain of integer matrix products of a fixed batch of 8 with errors larger than t
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import zipfile
 from collections.abc import Callable, Sequence
@@ -27,6 +26,7 @@ from qbench.errors import BadFile
 from qbench.formats.calls import Call, Span, by_example, call_of, filled, spans_of
 from qbench.formats.signature import fixed_batch
 from qbench.quant.ir_graph import simulated_outputs
+from qbench.quant.onnx_session import session_of
 from qbench.quant.program import read_program
 
 if TYPE_CHECKING:
@@ -57,6 +57,17 @@ class Told:
     agreed: tuple[str, ...] = ()  # readers that agree; none: the source itself was asked
     alone: tuple[Alone, ...] = ()
     why_none: str = ""  # why nobody's answer is kept
+    makers: tuple[str, ...] = ()  # of those that agree, each once: readers of one maker share their code
+
+    @property
+    def confirmed(self) -> bool:
+        """Tell whether two that share no code say it: only then is it sure who is wrong."""
+        return len(self.makers) > 1
+
+    @property
+    def one_maker(self) -> str:
+        """Return the only maker whose readers answered; "" where there are several, or the source itself."""
+        return self.makers[0] if len(self.makers) == 1 else ""
 
     def __str__(self) -> str:
         """Name them as a sentence does: `onnxruntime and openvino`."""
@@ -189,14 +200,7 @@ def _and_asked(folder: Path, inputs: dict[str, np.ndarray]) -> dict[str, np.ndar
 
 def as_written(path: Path, calls: Sequence[Call]) -> list[Outputs]:
     """Return all outputs of an ONNX file for every call, run node by node in the order of the file."""
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before the import, which starts a thread otherwise
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = 1
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = session_of(path)
     return [tuple(np.asarray(array) for array in session.run(None, call)) for call in calls]
 
 
@@ -265,7 +269,12 @@ def _read(path: Path) -> Kept | None:
             raw = json.loads(str(kept["told"]))
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise BadFile(f"{path} cannot be read: {error}", fix="delete that folder and run again") from error
-    told = Told(tuple(raw["agreed"]), tuple(Alone(**one) for one in raw["alone"]), raw["why_none"])
+    told = Told(
+        tuple(raw["agreed"]),
+        tuple(Alone(**one) for one in raw["alone"]),
+        raw["why_none"],
+        tuple(raw["makers"]),
+    )
     return Kept(inputs, spans, tuple(calls) if any(calls) else None, told)
 
 

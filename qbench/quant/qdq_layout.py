@@ -19,6 +19,7 @@ from qbench.quant.biases import apart_biases
 from qbench.quant.coverage import InFloat, named
 from qbench.quant.fold import fold_affine, fold_batch_norm
 from qbench.quant.observers import Range
+from qbench.quant.onnx_session import session_of
 from qbench.quant.qdq_graph import MOVED, copied, outer, put_in_order
 from qbench.quant.ranges import Run
 from qbench.reasons import reason_of
@@ -195,21 +196,14 @@ def runner(network: Any, names: list[str], *, optimized: bool = False) -> Run:
             returned raises it where an operator stops on the batch.
     """
     import onnx
-    import onnxruntime
 
     watched = copied(network)
     given = {value.name for value in network.graph.input}
     wanted = [name for name in names if name not in given]
     del watched.graph.output[:]
     watched.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in wanted)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    if not optimized:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     with _told("cannot load this network"):
-        session = onnxruntime.InferenceSession(
-            watched.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        session = session_of(watched.SerializeToString(), optimized=optimized, threads=0)
 
     def run(batch: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
         yield from ((name, batch[name]) for name in names if name in given)

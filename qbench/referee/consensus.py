@@ -1,8 +1,9 @@
 """What several voices agree on, and who is alone.
 
 Two voices meet where every output of every call that both have answered meets (qbench.referee.distance).
-Those that meet, directly or through another, are a camp. One camp of two or more is the file's answer, and
-each voice outside it is the odd one out. Where there are two such camps, or none, nobody is accused: two
+Those that meet, directly or through another, are a camp. One camp with voices of two makers at least is the
+file's answer, and each voice outside it is the odd one out. Voices of one maker share their code, and its
+faults: their agreement makes nobody wrong. Where there are two camps, or none, nobody is accused either: two
 that agree are never both called wrong.
 """
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Odd:
-    """A voice that meets no other, and how far it is from those that agree."""
+    """A voice that meets no other, and how far it is from those that agree; who is wrong is not said."""
 
     answer: Answer
     call: int  # the number of the call at which it is farthest
@@ -38,19 +39,28 @@ class Consensus:
 
     @property
     def speaker(self) -> Answer | None:
-        """Return whose answer stands for all that agree; None where nobody can be believed."""
-        return self.camps[0][0] if len(self.camps) == 1 else None
+        """Return whose answer stands for all that agree; None where nobody can be believed.
+
+        Those of one maker stand for the file only where nobody else has answered, and prove nothing then.
+        """
+        if len(self.camps) != 1 or (self.makers == 1 and self.alone):
+            return None
+        return self.camps[0][0]
 
     @property
     def makers(self) -> int:
         """Return how many of those that agree share no code."""
         return len({answer.voice.maker for answer in self.camps[0]}) if self.camps else 0
 
-    def odd(self, names: Sequence[str]) -> tuple[Odd, ...]:
-        """Return each voice that is alone against a camp, the one and only."""
-        if self.speaker is None:
+    def apart(self, names: Sequence[str]) -> tuple[Odd, ...]:
+        """Return each voice that is alone beside a camp, the one and only, whoever of them is right."""
+        if len(self.camps) != 1:
             return ()
-        return tuple(_farthest(answer, self.speaker, names) for answer in self.alone)
+        return tuple(_farthest(answer, self.camps[0][0], names) for answer in self.alone)
+
+    def odd(self, names: Sequence[str]) -> tuple[Odd, ...]:
+        """Return each voice that is wrong: alone against those that are believed, of two makers at least."""
+        return self.apart(names) if self.speaker is not None else ()
 
     @property
     def settled(self) -> bool:

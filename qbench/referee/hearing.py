@@ -28,7 +28,12 @@ class Heard:
 
     consensus: Consensus
     silent: tuple[Silent, ...]
-    odd: tuple[tuple[Odd, Operator | None], ...]  # who is alone, with the first operator, where it was found
+    apart: tuple[tuple[Odd, Operator | None], ...]  # who is alone, with the first operator, if it was found
+
+    @property
+    def odd(self) -> tuple[tuple[Odd, Operator | None], ...]:
+        """Return who is alone and wrong: those that it differs from are of two makers at least."""
+        return self.apart if self.consensus.speaker else ()
 
     @property
     def outputs(self) -> tuple[tuple[np.ndarray, ...], ...] | None:
@@ -61,8 +66,8 @@ def hear(
     if slow and _answers(said) and not found.settled:
         said += ask(slow, path, calls, limits)
         found = agreed(_answers(said), outputs)
-    odd = tuple((one, _first(path, calls, one, found, limits)) for one in found.odd(outputs))
-    return Heard(found, tuple(one for one in said if isinstance(one, Silent)), odd)
+    apart = tuple((one, _first(path, calls, one, found, limits)) for one in found.apart(outputs))
+    return Heard(found, tuple(one for one in said if isinstance(one, Silent)), apart)
 
 
 def _answers(said: Sequence[Answer | Silent]) -> list[Answer]:
@@ -72,5 +77,4 @@ def _answers(said: Sequence[Answer | Silent]) -> list[Answer]:
 def _first(
     path: Path, calls: Sequence[Call], odd: Odd, found: Consensus, limits: Limits | None
 ) -> Operator | None:
-    assert found.speaker is not None
-    return first_parting(path, calls[odd.call], odd.answer.voice, found.speaker.voice, limits)
+    return first_parting(path, calls[odd.call], odd.answer.voice, found.camps[0][0].voice, limits)

@@ -17,10 +17,10 @@ from qbench.formats.onnx_file import checked, digest
 from qbench.formats.samples import Samples, fitted, read_npz
 from qbench.formats.signature import one_value, taken
 from qbench.formats.state import read, told
-from qbench.formats.unrolled import unrolled
 from qbench.quality.compare import read_kinds, refuse_unknown
 from qbench.records import Measurement, Withheld
 from qbench.tasks.base import TASKS, Examples, Task
+from qbench.tasks.unrolled import unrolled
 
 NO_LABELS = "the inputs have no labels: agreement with the float model stands in for accuracy"
 CALIBRATION_SHARE = 4  # one sample in four calibrates, the rest are compared: the two never overlap

@@ -69,13 +69,14 @@ def test_answers_are_kept_passed_on_and_read(tmp_path):
     after.mkdir()
     inputs = {"a/b:0": np.ones((2, 3)), "outputs": np.zeros(2), "file": np.ones(2)}
     outputs = ((WANTED[:1], np.array([3])), (WANTED, np.array([3, 4])))
-    told = Told(("one", "two"), (Alone("three", "maker", "by 0.5", "MatMul at node 'm'"),))
+    told = Told(("one", "two"), (Alone("three", "maker", "by 0.5", "MatMul at node 'm'"),), makers=("a", "b"))
     write_kept(before / NAME, Kept(inputs, ((0, 1), (0, 2)), outputs, told))
     pass_on_reference(before, after)
     kept = read_reference(after)
     assert list(kept.inputs) == ["a/b:0", "outputs", "file"]
     assert kept.spans == ((0, 1), (0, 2))
     assert kept.told == told
+    assert kept.told.confirmed
     assert str(kept.told) == "one and two"
     for call, wanted in zip(kept.outputs, outputs, strict=True):
         for array, right in zip(call, wanted, strict=True):

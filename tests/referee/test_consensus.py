@@ -73,6 +73,15 @@ def test_two_of_one_maker_leave_it_open():
     assert settled.within == pytest.approx(1e-6 / 3, rel=0.1)
 
 
+def test_two_of_one_maker_accuse_nobody_however_many_stand_alone_beside_them():
+    others = [said(v, RIGHT + 1 + i) for i, v in enumerate((voices.Liar, voices.AlsoHonest, voices.Slower))]
+    found = agreed([said(voices.Honest, RIGHT), said(voices.Relative, RIGHT), *others], ["y"])
+    assert (found.speaker, found.odd(["y"])) == (None, ())
+    apart = found.apart(["y"])
+    assert [one.answer.voice for one in apart] == [voices.Liar, voices.AlsoHonest, voices.Slower]
+    assert apart[0].far.how == "by 0.33 of the range of output 'y'"
+
+
 def test_who_has_answered_more_speaks_and_only_what_both_answered_is_compared():
     found = agreed([said(voices.Honest, RIGHT[:1]), said(voices.AlsoHonest, RIGHT[:1], RIGHT)], ["y"])
     assert found.speaker.voice is voices.AlsoHonest

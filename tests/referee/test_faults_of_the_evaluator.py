@@ -131,9 +131,11 @@ def test_who_meets_numbers_by_hand_is_believed(made, opset, newer, tmp_path):
 def test_the_evaluator_as_it_comes_is_alone_and_accuses_nobody(made, opset, newer, tmp_path):  # noqa: ARG001
     path, x, wanted = made(tmp_path, opset)
     found = hear(path, [{"x": x}], ["y"], (Optimized, Plain, voices.Honest), ENOUGH)
-    assert meets(found.consensus.speaker, wanted)
+    assert meets(found.consensus.camps[0][0], wanted)
     silent = {one.voice for one in found.silent}
-    assert {odd.answer.voice for odd, _ in found.odd} | silent == {voices.Honest}
+    assert {odd.answer.voice for odd, _ in found.apart} | silent == {voices.Honest}
+    assert found.odd == ()  # those that agree are of one maker
+    assert (found.consensus.speaker is None) == (not silent)
 
 
 def test_a_long_convolution_stops_at_a_bound_of_memory_and_the_engines_answer(tmp_path):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import ClassVar
 
+from qbench.quant.onnx_session import session_of
 from qbench.referee.voices.base import VOICES, Answering, Voice
 
 
@@ -35,13 +35,5 @@ class Plain(Voice):
 
 
 def _session(path: Path, *, optimized: bool) -> Answering:
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before the import, which starts a thread otherwise
-    import onnxruntime
-
-    onnxruntime.set_default_logger_severity(4)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    level = onnxruntime.GraphOptimizationLevel
-    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimized else level.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = session_of(path, optimized=optimized)
     return lambda inputs: session.run(None, inputs)

@@ -24,7 +24,7 @@ Pairs = list[tuple[str, np.ndarray, np.ndarray]]  # an output's name, what was f
 def asked(opened: Opened, kept: Kept) -> list[Pairs]:
     """Return what the engine answers to every kept call beside what was kept, an entry an output.
 
-    An output whose length the network chooses may have another one here; it is left out then.
+    An output whose length the network chooses may have another one here: see `unlike`.
 
     Raises:
         WrongOutputs: another number of outputs, or another shape where the file leaves none open.
@@ -54,10 +54,25 @@ def crowd(opened: Opened, kept: Kept) -> Pairs:
     for spec, array, wanted in zip(artifact.outputs, outputs, every, strict=False):
         axis = spec.batch_axis
         if wanted is not None and (axis is None or np.shape(array)[axis : axis + 1] == (len(rows),)):
-            found = gathered([spec], [array], len(rows))[0]
-            if found.shape[1:] == wanted.shape[1:]:
-                pairs.append((spec.name, found, wanted[rows]))
+            pairs.append((spec.name, gathered([spec], [array], len(rows))[0], wanted[rows]))
+        elif wanted is not None and spec.batch_told:
+            assert axis is not None
+            pairs.append((spec.name, np.asarray(array), np.moveaxis(wanted[rows], 0, axis)))
     return pairs
+
+
+def alike(found: Sequence[Pairs]) -> list[Pairs]:
+    """Return the pairs that can be compared: those of the same shape."""
+    return [[pair for pair in pairs if pair[1].shape == pair[2].shape] for pairs in found]
+
+
+def unlike(found: Sequence[Pairs]) -> str:
+    """Return which output has another shape here, and which; "" where all can be compared."""
+    for pairs in found:
+        for name, array, wanted in pairs:
+            if array.shape != wanted.shape:
+                return f"output {name!r} has shape {array.shape} here, and {wanted.shape}"
+    return ""
 
 
 def ranges_of(found: Sequence[Pairs]) -> dict[str, float]:
@@ -77,9 +92,8 @@ def _paired(opened: Opened, specs: tuple[TensorSpec, ...], outputs: Outputs, wan
         )
     pairs = []
     for spec, array, right in zip(specs, outputs, wanted, strict=False):  # a technique may add one
-        if array.shape == right.shape:
-            pairs.append((spec.name, array, right))
-        elif not _is_open(spec, array.shape, right.shape):
+        pairs.append((spec.name, array, right))
+        if array.shape != right.shape and not _is_open(spec, array.shape, right.shape):
             raise WrongOutputs(
                 f"{opened.case.deployment.backend} gave outputs of shape {array.shape}; the source gives "
                 f"{right.shape}",

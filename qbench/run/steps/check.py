@@ -2,40 +2,62 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from qbench.formats import cache
 from qbench.formats.artifact import float_state
 from qbench.formats.reference import Kept, read_reference
-from qbench.records import Measurement, Withheld
+from qbench.records import Measurement, Verdict, Withheld
 from qbench.referee.distance import LIMIT, Distance, distance
 from qbench.run.protocol import Trace
 from qbench.run.steps.answers import WrongOutputs as WrongOutputs
 from qbench.run.steps.asked import BATCH as BATCH
-from qbench.run.steps.asked import Pairs, asked, crowd, ranges_of
-from qbench.run.steps.check_integers import with_simulation
+from qbench.run.steps.asked import Pairs, asked, crowd, ranges_of, unlike
+from qbench.run.steps.check_integers import NoAnswerLeft, with_simulation
 from qbench.run.steps.session import Opened
 from qbench.run.steps.what_works import advice
 
 
-def check(opened: Opened, trace: Trace) -> tuple[Withheld, ...]:
-    """Compare with what is known of the answers; note the distances, return those that cannot be had.
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What the comparison leaves open: distances that cannot be had, what a user must know, no speed."""
+
+    withheld: tuple[Withheld, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    no_speed: str = ""  # why nothing may be timed; "": it may
+
+
+def check(opened: Opened, trace: Trace) -> Checked:
+    """Compare with what is known of the answers; note the distances, return what is left open.
 
     Raises:
         WrongOutputs: a distance beyond its limit, or outputs of another shape.
     """
-    withheld = []
+    withheld: list[Withheld] = []
+    verdicts: list[Verdict] = []
+    no_speed = ""
     for compare in (_with_source, with_simulation):
         found = compare(opened)
         if isinstance(found, Measurement):
             trace.measurements.append(found)
+        elif isinstance(found, Verdict):
+            verdicts.append(found)
+            withheld.append(Withheld("reference_error", found.text))
+        elif isinstance(found, NoAnswerLeft):
+            withheld.append(found.withheld)
+            no_speed = found.withheld.reason
         elif found:
             withheld.append(found)
-    return tuple(withheld)
+    return Checked(tuple(withheld), tuple(verdicts), no_speed)
 
 
-def _with_source(opened: Opened) -> Measurement | Withheld:
-    """Compare all outputs with what the source says; a technique's product may differ, an engine may not."""
+def _with_source(opened: Opened) -> Measurement | Withheld | Verdict:
+    """Compare all outputs with what the source says; a technique's product may differ, an engine may not.
+
+    A caution where an engine differs from the readers of another maker alone: which is wrong is not known.
+    """
     kept = read_reference(cache.folder_of(opened.case.deployment.artifact))
     if kept is None:
         return Withheld("reference_error", "nobody was asked what the source answers")
@@ -47,16 +69,19 @@ def _with_source(opened: Opened) -> Measurement | Withheld:
     if float_state(opened.case.deployment.computes) and untouched:
         for pairs in (*found, crowd(opened, kept)):
             far = _apart(pairs, ranges)
+            if not far.meets and kept.told.one_maker not in ("", opened.case.deployment.backend):
+                return _unsure(opened, kept, far)
             if not far.meets:
                 raise _wrong(opened, kept, far)
-    errors = [
-        _of_range(array, wanted, ranges[name])
-        for pairs in found
-        for name, array, wanted in pairs
-        if wanted.dtype.kind == "f" and wanted.size
-    ]
+    if other := unlike(found):
+        return Withheld(
+            "reference_error", f"{other} in the source's answers: its length is the network's choice"
+        )
+    real = [pair for pairs in found for pair in pairs if pair[2].dtype.kind == "f"]
+    errors = [_of_range(array, wanted, ranges[name]) for name, array, wanted in real if wanted.size]
     if not errors:
-        return Withheld("reference_error", "no output holds real numbers")
+        why = "every output of real numbers is empty" if real else "no output holds real numbers"
+        return Withheld("reference_error", why)
     if not np.isfinite(max(errors)):
         return Withheld("reference_error", "outputs hold NaN or infinity")
     return Measurement("reference_error", (max(errors),))
@@ -81,11 +106,23 @@ def _wrong(opened: Opened, kept: Kept, far: Distance) -> WrongOutputs:
     count = max(stop for _, stop in kept.spans)
     asked_of = f"asked about {count} of your samples" if told.agreed else "asked about fixed inputs"
     agree = f"; {told} agree" if len(told.agreed) > 1 else ""
+    agree += f", and only {told.one_maker}'s readers answered" if told.one_maker else ""
     first = f"; it parts from them first in {operator}" if operator else ""
     return WrongOutputs(
         f"{backend} differs from {told} {far.how}, in the same 32-bit float (limit {LIMIT}), "
         f"{asked_of}{agree}{first}",
         fix=advice(opened, kept, _meets, "network"),
+    )
+
+
+def _unsure(opened: Opened, kept: Kept, far: Distance) -> Verdict:
+    """Return that two makers contradict each other, and that nobody else could be asked."""
+    backend, told = opened.case.deployment.backend, kept.told
+    return Verdict(
+        "caution",
+        f"{backend} differs from {told} {far.how}, in the same 32-bit float (limit {LIMIT}); only "
+        f"{told.one_maker}'s readers answered, so which of the two is wrong is not known: compare both with "
+        "the framework that the network comes from before you ship either",
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from qbench.cases import Quantized
@@ -10,7 +12,7 @@ from qbench.formats.reference import NO_SIMULATION, Kept, read_reference, read_s
 from qbench.records import Measurement, Withheld
 from qbench.referee.distance import range_of
 from qbench.run.steps.answers import WrongOutputs
-from qbench.run.steps.asked import Pairs, asked, crowd, ranges_of
+from qbench.run.steps.asked import Pairs, alike, asked, crowd, ranges_of, unlike
 from qbench.run.steps.session import Opened
 from qbench.run.steps.what_works import advice
 
@@ -24,10 +26,20 @@ SIMULATED_LIMIT = 0.25
 # from each other as each is from float, at most: an engine that stays within that is not the one to accuse.
 # (MiniLM with all of it rounded: 0.54 of the range from float, and an engine 0.28 from the simulation.)
 WAYS = 2
+# Beyond this the known faults begin, and a file so far from float tells them from chance no more: the engine
+# is not accused, and nothing of it is timed.
+FARTHEST = 0.6
 OUTLIERS = 1000  # one value of an example in so many may be farther off: a pixel at an edge of a map
 
 
-def with_simulation(opened: Opened) -> Measurement | Withheld | None:
+@dataclass(frozen=True, slots=True)
+class NoAnswerLeft:
+    """Rounding has moved the file so far from float that an engine's fault could not be told from chance."""
+
+    withheld: Withheld
+
+
+def with_simulation(opened: Opened) -> Measurement | Withheld | NoAnswerLeft | None:
     """Compare every output of a quantized file with its own, simulated when it was made.
 
     Raises:
@@ -48,14 +60,15 @@ def with_simulation(opened: Opened) -> Measurement | Withheld | None:
     ranges = ranges_of(found)
     errors = [
         (simulated_error(array, wanted, ranges[name]), name)
-        for pairs in found
+        for pairs in alike(found)
         for name, array, wanted in pairs
         if wanted.size
     ]
     limits = limits_of(kept, read_reference(folder), [spec.name for spec in artifact.outputs])
-    error, name = max(errors, default=(0.0, ""), key=lambda one: one[0] / limits.get(one[1], SIMULATED_LIMIT))
-    limit = limits.get(name, SIMULATED_LIMIT)
-    if error > limit:
+    over = [(error, name) for error, name in errors if error > limits.get(name, SIMULATED_LIMIT)]
+    if over:
+        error, name = max(over)
+        limit = limits.get(name, SIMULATED_LIMIT)
         far = f"by {error:.2g} of the outputs' range" if np.isfinite(error) else "by NaN or infinity"
         where = f" in output {name!r}" if len(artifact.outputs) > 1 else ""
         raise WrongOutputs(
@@ -63,11 +76,31 @@ def with_simulation(opened: Opened) -> Measurement | Withheld | None:
             f"simulated in float{where} (limit {limit:.2g}; rounding alone stays below 0.1)",
             fix=advice(opened, kept, _near, "file"),
         )
-    return Measurement("simulated_error", (max((error for error, _ in errors), default=0.0),))
+    error, name = max(errors, default=(0.0, ""))
+    if error > FARTHEST:
+        return NoAnswerLeft(Withheld("simulated_error", _by_chance(error, name)))
+    if other := unlike(found):
+        why = f"{other} in its simulation: its length is the network's choice"
+        return Withheld("simulated_error", why)
+    if not errors:
+        return Withheld("simulated_error", "every output is empty: there is nothing to compare")
+    return Measurement("simulated_error", (error,))
+
+
+def _by_chance(error: float, name: str) -> str:
+    far = f"by {error:.2g} of its range" if np.isfinite(error) else "in half of its whole numbers or more"
+    return (
+        f"rounding has moved this file so far from float that it answers by chance: the engine differs {far} "
+        f"in output {name!r} from the same file with its integers simulated in float, and no fault of it can "
+        f"be told from that (above {FARTHEST})"
+    )
 
 
 def limits_of(simulated: Kept, source: Kept | None, names: list[str]) -> dict[str, float]:
-    """Return how far an engine may be from the simulation: further where that is far from float."""
+    """Return how far from the simulation an engine may be: further where that is far from float.
+
+    Infinite for whole numbers of which rounding has changed more than half: no engine can be wrong there.
+    """
     if source is None or source.spans != simulated.spans:
         return {}
     found = {}
@@ -79,7 +112,8 @@ def limits_of(simulated: Kept, source: Kept | None, names: list[str]) -> dict[st
         ]
         span = range_of([rounded for rounded, _ in pairs])
         loss = max((simulated_error(right, rounded, span) for rounded, right in pairs), default=0.0)
-        found[name] = max(SIMULATED_LIMIT, WAYS * loss) if np.isfinite(loss) else SIMULATED_LIMIT
+        whole = any(right.dtype.kind != "f" for _, right in pairs)
+        found[name] = max(SIMULATED_LIMIT, WAYS * loss) if np.isfinite(loss) or whole else SIMULATED_LIMIT
     return found
 
 
@@ -126,6 +160,6 @@ def _gone_the_same_way(opened: Opened, found: list[Pairs]) -> list[Pairs]:
         raise WrongOutputs(
             f"{opened.case.deployment.backend} chose the other network for {len(same) - sum(same)} of "
             f"{len(same)} inputs than the same file with its integers simulated in float",
-            fix="leave this engine out for this file (--backend), and report it to the engine's makers",
+            fix="leave this engine out for this file (--backend)",
         )
     return [pairs for pairs, alike in zip(found, same, strict=True) if alike]

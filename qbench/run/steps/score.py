@@ -39,7 +39,7 @@ def score(request: StepRequest, trace: Trace) -> Measured:
     """
     opened = open_case(request, trace)
     trace.stage = "check"
-    no_reference = check(opened, trace)
+    checked = check(opened, trace)
     trace.stage = "proof of kernel"
     proof = opened.session.prove(opened.longest(opened.some()))
     trace.measurements += [
@@ -58,10 +58,11 @@ def score(request: StepRequest, trace: Trace) -> Measured:
         withheld = _scored(opened, found, beside, request, trace)
         verdict = _collapse(opened, beside, request, trace)
     keep(answers_file(opened.case, opened.examples.data_id), found)
-    withheld = (*withheld, *no_reference, *_no_speed(opened, request, proof, verdict))
+    wrong = _wrong(verdict) or checked.no_speed
+    withheld = (*withheld, *checked.withheld, *_no_speed(opened, request, proof, wrong))
     told = (Evidence(f"option {name}", value) for name, value in opened.case.deployment.options)
     evidence = (Evidence("data id", opened.examples.data_id), *_batch_told(opened), *told, *proof.evidence)
-    verdicts = (verdict,) if verdict else ()
+    verdicts = (*((verdict,) if verdict else ()), *checked.verdicts)
     return Measured(tuple(trace.measurements), withheld, verdicts, evidence, beside.outputs)
 
 
@@ -155,9 +156,11 @@ def _collapse(opened: Opened, beside: Beside, request: StepRequest, trace: Trace
     return by_label or collapse_of(replace(beside, collapses=others))
 
 
-def _no_speed(
-    opened: Opened, request: StepRequest, proof: KernelProof, verdict: Verdict | None
-) -> tuple[Withheld, ...]:
+def _wrong(verdict: Verdict | None) -> str:
+    return f"{verdict.kind}: the speed of a network that answers wrongly is no gain" if verdict else ""
+
+
+def _no_speed(opened: Opened, request: StepRequest, proof: KernelProof, wrong: str) -> tuple[Withheld, ...]:
     """Say why a cell that will not be timed has no speed; energy has its reason everywhere."""
     reason = None
     if opened.case.deployment.reached == "emulated":
@@ -168,8 +171,8 @@ def _no_speed(
         reason = f"simulated: {opened.simulated}"
     elif restored := _restored(opened, proof):
         reason = f"simulated: {restored}"
-    elif verdict:
-        reason = f"{verdict.kind}: the speed of a network that answers wrongly is no gain"
+    elif wrong:
+        reason = wrong
     elif request.baseline is None and opened.case.role != "fp32":
         reason = "its float baseline was not scored: nothing says that its answers are right"
     elif opened.case.scenario.name == "scored":

@@ -50,7 +50,9 @@ def told(heard: Heard) -> Told:
         Alone(odd.answer.voice.title, odd.answer.voice.maker, odd.far.how, str(operator or ""))
         for odd, operator in heard.odd
     ]
-    return Told(titles(heard.consensus.camps[0]), tuple(alone))
+    camp = heard.consensus.camps[0]
+    makers = tuple(dict.fromkeys(answer.voice.maker for answer in camp))
+    return Told(titles(camp), tuple(alone), makers=makers)
 
 
 def notes(heard: Heard, count: int) -> tuple[Note, ...]:
@@ -62,7 +64,7 @@ def notes(heard: Heard, count: int) -> tuple[Note, ...]:
     who = _listed(titles(consensus.camps[0]))
     found = f"{who} agree on {_samples(count)}, to {consensus.within:.1g} of the range"
     if consensus.makers == 1:
-        found += "; they share their code, and no other reader agrees"
+        found += "; they share their code, and no other reader answered: nobody else confirms them"
     alone = tuple(
         Note(
             f"alone: {odd.answer.voice.title}", f"differs {odd.far.how}{_first(operator)}; it is wrong there"
@@ -78,6 +80,13 @@ def why_nobody(heard: Heard) -> str:
     if len(consensus.camps) > 1:
         return f"{' against '.join(_listed(titles(camp)) for camp in consensus.camps)}: {closing}"
     silent = "; ".join(f"{one.voice.title}: {one.reason}" for one in heard.silent)
+    if consensus.camps:
+        agree = _listed(titles(consensus.camps[0]))
+        others = "; ".join(
+            f"{odd.answer.voice.title} differs from them {odd.far.how}{_first(operator)}"
+            for odd, operator in heard.apart
+        )
+        return f"{agree} agree, and share their code; {others}: {closing}"
     if len(consensus.alone) > 1:
         every = _listed(titles(consensus.alone))
         return f"no two of {every} say the same: {closing}; does the network draw random numbers?"

@@ -22,13 +22,16 @@ REPORT = "report it to the engine's makers"
 
 
 def advice(opened: Opened, kept: Kept, near: Near, what: str) -> str:
-    """Return what to do about an engine that is wrong: leave it out, or what made it right here."""
+    """Return what to do about an engine that is wrong: leave it out, or what made it right here.
+
+    Its makers hear of it only where two that share no code agree against it: one may be wrong itself.
+    """
     instead = next((name for name in _named(kept.told) if name != opened.case.deployment.backend), "")
     leave = f"leave this engine out for this {what} (--backend{' ' * bool(instead)}{instead})"
     works = next(_seen_right(opened, kept, near), None)
-    return (
-        f"{leave}, or {works}: so asked, it was right here; {REPORT}" if works else f"{leave}, and {REPORT}"
-    )
+    if works:
+        leave += f", or {works}: so asked, it was right here"
+    return f"{leave}{';' if works else ', and'} {REPORT}" if kept.told.confirmed else leave
 
 
 def _named(told: Told) -> list[str]:

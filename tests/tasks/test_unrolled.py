@@ -8,8 +8,8 @@ from onnx import TensorProto, helper, numpy_helper
 from qbench.cases import Choice, DataSpec
 from qbench.errors import DoesNotFit
 from qbench.formats.onnx_file import checked
-from qbench.formats.unrolled import unrolled
 from qbench.tasks.agreement import Agreement
+from qbench.tasks.unrolled import unrolled
 
 
 def halving(folder, grows=False):

@@ -6,7 +6,6 @@ itself. The file runs as written, without optimization, in the process that make
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from qbench.errors import DoesNotFit
 from qbench.formats.artifact import TensorSpec
 from qbench.formats.signature import fed
 from qbench.formats.state import Pairs
+from qbench.quant.onnx_session import session_of
 
 Run = Callable[[list[str], dict[str, np.ndarray]], list[Any]]
 
@@ -61,17 +61,11 @@ def _shape(array: np.ndarray) -> str:
 
 
 def _runner(path: Path) -> Run:
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before the import, which starts a thread otherwise
     try:
-        import onnxruntime
+        session = session_of(path)
     except ImportError:
         from onnx.reference import ReferenceEvaluator
 
         evaluator: Any = ReferenceEvaluator(str(path))
         return lambda outputs, call: list(evaluator.run(outputs, call))
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = 1
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     return lambda outputs, call: list(session.run(outputs, call))
