@@ -148,7 +148,7 @@ def test_a_float_engine_with_wrong_answers_is_caught(wrong, monkeypatch, in_form
 @pytest.mark.parametrize("wrong", ["a row too few", "a row too many", "the batch not first", "no row"])
 def test_answers_that_go_wrong_with_larger_batches_are_caught(wrong, monkeypatch, in_format, deploy):
     request = deploy(in_format("onnx"), "onnxruntime").request
-    with pytest.raises(WrongOutputs, match=r"x10 and not 40x10|for 40 examples"):
+    with pytest.raises(WrongOutputs, match="and not 40x10|for 40 examples"):
         scored(monkeypatch, request, lambda out: WRONG[wrong](out) if len(out[0]) == 40 else out)
 
 
