@@ -198,14 +198,18 @@ class Case:
     after: tuple[str, ...] = ()  # measured only if none of these techniques holds its limit at the same place
 
     @property
-    def scored(self) -> tuple[Deployment | DataSpec | int, ...]:
-        """What one score is of: deployment and examples, and the batch where answers depend on it.
+    def depends_on_batch(self) -> bool:
+        """Tell whether an answer changes with its neighbours in a call, so that it is scored as it is timed.
 
-        Scales that are computed from every input as it comes are those of a whole batch: an answer changes
-        with its neighbours, and is scored as it is timed.
+        Scales that are computed from every input as it comes are those of a whole batch.
         """
         scheme = getattr(self.deployment.artifact.state, "scheme", None)
-        batch = (self.scenario.batch,) if scheme is not None and scheme.dynamic else ()
+        return scheme is not None and scheme.dynamic
+
+    @property
+    def scored(self) -> tuple[Deployment | DataSpec | int, ...]:
+        """What one score is of: deployment and examples, and the batch where answers depend on it."""
+        batch = (self.scenario.batch,) if self.depends_on_batch else ()
         return (self.deployment, self.evaluation, *batch)
 
     @property

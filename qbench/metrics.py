@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 ACCURACY_LIMIT = -0.01  # accuracy may fall by one percentage point; every page states it
+HALF_NOISE_DB = 3.0  # at 3 dB half of the power is noise: what stands lower above it is destroyed
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,8 @@ CATALOGUE = {
             "dead_channels",
             "1",
             "lower",
-            "Share of the channels that move from example to example in float, and stand still here.",
+            "Share of the channels that move from example to example in float, and stand still here; of scores "
+            "from 0 to 1 among those that float is confident in.",
         ),
         Metric(
             "cosine",

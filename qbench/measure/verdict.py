@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from qbench.metrics import HALF_NOISE_DB
 from qbench.records import Verdict
 
-DROWNED_DB = 3.0  # of signal over quantization noise
 LONGEST_WARMUP_S = 10.0  # that any profile gives
 COLLAPSE = 0.5  # share of the float network's lead over chance below which a network has collapsed
 
@@ -31,11 +31,11 @@ def drowned(sqnr_db: float) -> Verdict | None:
     Random weights give all classes nearly the same score, so that a first answer flips for nothing; the
     outputs themselves must still be those of the float network. At 3 dB half of their power is noise.
     """
-    if sqnr_db >= DROWNED_DB:
+    if sqnr_db >= HALF_NOISE_DB:
         return None
     return Verdict(
         "collapsed",
-        f"the outputs stand {sqnr_db:.1f} dB above their difference to float (at least {DROWNED_DB:g}): "
+        f"the outputs stand {sqnr_db:.1f} dB above their difference to float (at least {HALF_NOISE_DB:g}): "
         "they are not the network's any more",
     )
 

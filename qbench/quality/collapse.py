@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
+from qbench.metrics import HALF_NOISE_DB
 from qbench.records import OutputQuality
 
 COLLAPSE = 0.5  # share of the lead over chance below which an output has collapsed
-DROWNED_DB = 3.0  # of what varies over the noise: at 3 dB half of its power is noise
 BY_CHANCE = ("same_first", "same_positions", "same_labels", "cosine")
 BY_SIGNAL = ("sqnr", "range_error")
 BY_SHARE = {
@@ -15,6 +17,13 @@ BY_SHARE = {
     "confident_overlap": "its confident answers overlap float's by {value:.1%} on average",
     "text_similarity": "its text is like float's by {value:.1%} of the letters on average",
 }
+
+
+class Collapse(NamedTuple):
+    """What is wrong with one output, or a part of it, beyond any limit."""
+
+    output: str  # its name
+    text: str  # the whole sentence, with the output and the part
 
 
 def mean_sample(quality: OutputQuality, metric: str) -> float | None:
@@ -40,8 +49,8 @@ def collapsed_part(quality: OutputQuality, chance: float | None) -> str | None:
         return _lead(value, chance, quality.decides)
     if quality.decides in BY_SIGNAL:
         noise = mean_sample(quality, "sqnr_varying")
-        if noise is not None and noise < DROWNED_DB:
-            return f"what varies stands {noise:.1f} dB above the noise (at least {DROWNED_DB:g})"
+        if noise is not None and noise < HALF_NOISE_DB:
+            return f"what varies stands {noise:.1f} dB above the noise (at least {HALF_NOISE_DB:g})"
     for metric, words in BY_SHARE.items():
         share = mean_sample(quality, metric)
         if share is not None and share < COLLAPSE:

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from qbench.errors import BadParameter
-from qbench.quality.collapse import collapsed_part
+from qbench.quality.collapse import Collapse, collapsed_part
 from qbench.quality.kinds.base import KINDS, Kind
+from qbench.quality.kinds.boxes import in_pixels
 from qbench.quality.kinds.embedding import Embedding
+from qbench.quality.limits import SHARES
 from qbench.quality.neighbours import same_nearest
 from qbench.quality.parts import Part, parts_of
 from qbench.quality.seen import Seen, Values
@@ -19,8 +21,8 @@ from qbench.records import Measurement, OutputQuality, Withheld
 from qbench.registry import did_you_mean
 
 CHUNK = 1 << 22  # numbers that are looked at together: 32 MB in 64 bits
-SHARES = ("same_first", "same_positions", "same_labels", "same_text", "map_overlap", "confident_overlap")
-DIVISIBLE = ("scores", "boxes", "values")  # kinds that say little of what the numbers are
+DIVISIBLE = ("scores", "boxes", "values", "text")  # kinds that say little of what the numbers are
+ANSWERS = ("scores", "text")  # a first answer, along the class axis
 OF_THEIR_OWN = ("sigmoid", "probabilities", "boxes")
 CONSTANT = 1e-3  # of its largest value: by so much a constant may move and still be that constant
 
@@ -30,7 +32,7 @@ class Assessed:
     """What was measured of every output, and what is wrong beyond any limit, the worst first."""
 
     outputs: tuple[OutputQuality, ...]
-    collapses: tuple[str, ...] = ()
+    collapses: tuple[Collapse, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def assess(
     """
     refuse_unknown(kinds or {}, names)
     outputs: list[OutputQuality] = []
-    collapses: list[str] = []
+    collapses: list[Collapse] = []
     for name, ours, theirs in zip(names, wanted, given, strict=True):
         if len(ours) != len(theirs):
             raise ValueError(f"{name}: {len(ours)} examples in float, and {len(theirs)} here")
@@ -89,7 +91,7 @@ def assess(
             outputs.append(found)
             if collapse:
                 where = f"output {name!r}" + (f", {reading.part}" if reading.part else "")
-                collapses.append(f"{where}: {collapse}")
+                collapses.append(Collapse(name, f"{where}: {collapse}"))
     return Assessed(tuple(outputs), tuple(collapses))
 
 
@@ -151,19 +153,38 @@ def readings(
         return (Reading(name, "passed", KINDS["passed"](seen), seen),)
     whole = recognise(seen)
     parts = _in_parts(name, wanted, seen) if whole in DIVISIBLE else ()
-    if whole == "scores" and not any(part.kind_name in OF_THEIR_OWN for part in parts):
+    of_classes = whole in ANSWERS and all(one.part and one.part.axis == seen.class_axis for one in parts)
+    if of_classes and not any(one.kind_name in OF_THEIR_OWN for one in parts):
         parts = ()  # a class that is masked, or never said, is a class all the same
     return parts or (Reading(name, whole, KINDS[whole](seen), seen),)
 
 
 def _in_parts(name: str, wanted: Values, seen: Seen) -> tuple[Reading, ...]:
+    parts = parts_of(seen)
+    if not parts:
+        return ()
+    assert isinstance(wanted, np.ndarray)
+    owns = [Seen.of(name, part.of(wanted), part.axis) for part in parts]
+    kinds = [recognise(own) for own in owns]
+    beside_scores = any(kind in ("sigmoid", "probabilities") for kind in kinds)
     found = []
-    for part in parts_of(seen):
-        assert isinstance(wanted, np.ndarray)
-        own = Seen.of(name, part.of(wanted), part.axis)
-        kind_name = recognise(own)
+    for part, own, kind in zip(parts, owns, kinds, strict=True):
+        kind_name = _of_part(part, own, kind, beside_scores=beside_scores)
         found.append(Reading(name, kind_name, KINDS[kind_name](own), own, part))
     return tuple(found)
+
+
+def _of_part(part: Part, own: Seen, kind_name: str, *, beside_scores: bool) -> str:
+    """Return how a part is read that looks like `kind_name` by itself.
+
+    What lies in pixels beside scores are coordinates and no classes: two a point, and with a box's four any
+    even number of them at an anchor. Classes are neighbours as well.
+    """
+    if kind_name not in ("scores", "values"):
+        return kind_name
+    if beside_scores and in_pixels(own):
+        return "boxes" if own.ndim == 3 and own.shape[part.axis] % 2 == 0 else "values"
+    return kind_name if part.together else "values"
 
 
 def recognise(seen: Seen) -> str:
@@ -194,7 +215,7 @@ def _one(reading: Reading, wanted: Values, given: Values) -> tuple[OutputQuality
         plain = KINDS["values"](reading.seen)  # a constant that is not what it was is no constant
         reading = Reading(reading.name, "values", plain, reading.seen, recognised=reading.recognised)
     numeric = reading.seen.values.dtype.kind in "fiub" and reading.kind_name != "labels"
-    signal = Signal(reading.seen.class_axis) if numeric else None
+    signal = Signal(reading.seen.class_axis, reading.kind.speaking()) if numeric else None
     samples: dict[str, list[np.ndarray]] = {}
     reshaped = 0
     for ours, theirs in _pairs(reading, wanted, given):

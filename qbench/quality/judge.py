@@ -8,17 +8,15 @@ from typing import Literal
 
 import numpy as np
 
-from qbench.metrics import CATALOGUE
-from qbench.quality.limits import LIMITS, Limit
+from qbench.metrics import CATALOGUE, HALF_NOISE_DB
+from qbench.quality.limits import LIMITS, SHARES, Limit
 from qbench.records import Measurement, OutputQuality
 from qbench.stats import Interval, mean_interval, share_interval
 from qbench.units import Unit, text
 
 Outcome = Literal["pass", "fail", "inconclusive", "unjudged", "incomparable"]
 SEVERITY: dict[Outcome, int] = {"unjudged": 0, "pass": 1, "inconclusive": 2, "fail": 3, "incomparable": 4}
-SHARES = tuple(name for name in LIMITS if name not in ("sqnr", "range_error", "cosine"))
 NOTHING = "nothing tells how its answers differ from float's"
-DESTROYED_DB = 3.0  # of one channel: half of its power is noise
 WIDEST = 0.5  # share of the channels that may have died before plain values do not hold
 EVERY_CHANNEL = (
     "sqnr",
@@ -104,8 +102,11 @@ def _open_to(interval: Interval | None, metric: str) -> str:
 def _flawed_channels(output: OutputQuality) -> str:
     """Return what is wrong with single channels, which figures over all of them do not show."""
     dead, least = single(output, "dead_channels"), single(output, "sqnr_worst_channel")
-    if output.decides in EVERY_CHANNEL and least is not None and least < DESTROYED_DB:
-        return f"its worst channel stands {text(least, 'dB')} above the noise, at least 3 dB are needed"
+    if output.decides in EVERY_CHANNEL and least is not None and least < HALF_NOISE_DB:
+        needed = text(HALF_NOISE_DB, "dB")
+        return f"its worst channel stands {text(least, 'dB')} above the noise, at least {needed} are needed"
+    if dead and output.decides == "confident_overlap":  # of the channels that float is confident in
+        return f"{text(dead, 'share')} of the channels that float is confident in stand still"
     if dead is not None and dead > WIDEST:
         return f"{text(dead, 'share')} of the channels that move in float stand still"
     return ""

@@ -71,3 +71,5 @@ LIMITS: dict[str, Limit] = {
         "float's values stand {value} above the difference to them, over {n}",
     ),
 }
+OF_SIZE = ("sqnr", "range_error", "cosine")  # how far off, where all others say on how many
+SHARES = tuple(name for name in LIMITS if name not in OF_SIZE)

@@ -8,12 +8,16 @@ import numpy as np
 
 from qbench.records import Measurement, Withheld
 
-MOVES = 1e-3  # of the output's typical standard deviation: a channel that varies less says nothing in float
+MOVES = 1e-3  # of the output's typical standard deviation: what varies less may be lost without being dead
+OWN_MOVES = 1e-4  # of a channel's own size: what varies less is a constant, and its noise no loss
+ROUNDING = 1e-6  # of the output's typical standard deviation: below it is float's own last digit
 DEAD = 1e-3  # of what it varied by in float: below it a channel stands still
 SQNR = ("sqnr", "sqnr_varying", "sqnr_worst_channel")
+TINY = float(np.finfo(np.float64).tiny)
 IDENTICAL = "no noise: the outputs are those of the float model, bit for bit"
 SILENT = "no signal: the float model's outputs are all zero"
 STILL = "no channel moves in float"
+UNSURE = "float is confident in no channel often enough to tell"
 NOISELESS = "no noise in any channel that moves"
 
 
@@ -21,12 +25,15 @@ NOISELESS = "no noise in any channel that moves"
 class Signal:
     """Sums by channel, of float's values and of these; `channel_axis` is counted with the examples first.
 
+    Only channels that are `speaking`, (channels,), are held to move; None: all that move in float.
+
     Source:
         SQNR: Jayant and Noll 1984, Digital Coding of Waveforms, section 4: power of the signal over that of
         the difference, 10 log10.
     """
 
     channel_axis: int
+    speaking: np.ndarray | None = None
     _sums: np.ndarray | None = field(default=None, init=False)
     _count: int = field(default=0, init=False)
 
@@ -74,7 +81,7 @@ class Signal:
         if moving.any():
             found.append(Measurement("dead_channels", (float(dead.sum() / moving.sum()),)))
         else:
-            withheld.append(Withheld("dead_channels", STILL))
+            withheld.append(Withheld("dead_channels", STILL if self.speaking is None else UNSURE))
         return found, withheld
 
     def _variances(self) -> tuple[np.ndarray, np.ndarray]:
@@ -85,8 +92,17 @@ class Signal:
     def _moving_and_dead(self) -> tuple[np.ndarray, np.ndarray]:
         """Return which channels move in float, and which of them stand still here."""
         before, now = self._variances()
-        moving = before > MOVES**2 * max(float(before.mean()), float(np.finfo(np.float64).tiny))
+        moving = before > MOVES**2 * max(float(before.mean()), TINY)
+        if self.speaking is not None and self.speaking.shape == moving.shape:
+            moving &= self.speaking
         return moving, moving & (now < DEAD**2 * before)
+
+    def _moving_by_own_size(self) -> np.ndarray:
+        """Return which channels move in float by their own size, however small beside the others."""
+        assert self._sums is not None
+        before = self._variances()[0]
+        own = self._sums[0] / self._count
+        return before > np.maximum(OWN_MOVES**2 * own, ROUNDING**2 * max(float(before.mean()), TINY))
 
     def _ratios(self) -> tuple[float | str, float | str, float | str]:
         assert self._sums is not None
@@ -96,7 +112,7 @@ class Signal:
         if not noise.sum():
             return (IDENTICAL,) * 3
         before = self._variances()[0] * self._count
-        moving = self._moving_and_dead()[0]
+        moving = self._moving_by_own_size()
         worst = moving & (noise > 0)
         return (
             decibels(float(signal.sum()), float(noise.sum())),

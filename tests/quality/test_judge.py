@@ -66,7 +66,7 @@ def test_a_number_that_is_none_in_one_example_voids_the_output(name, values, kin
     assert broken(values, given) == broken(None, given) == 1
     found = assess([name], [values], [given])
     assert judge(found.outputs).outcome in ("fail", "inconclusive")
-    assert "1 of" in found.collapses[0]
+    assert "1 of" in found.collapses[0].text
     assert broken(given, given) == 0  # float says so as well
     assert assess([name], [given], [given.copy()]).collapses == ()
 

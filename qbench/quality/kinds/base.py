@@ -54,6 +54,14 @@ class Kind(abc.ABC):
         """Why such an output judges nothing, where it does not."""
         return ""
 
+    def speaking(self) -> np.ndarray | None:
+        """Return which channels along the class axis none may do without; None: whichever move in float.
+
+        Shapes:
+            returns: (channels,), truth values.
+        """
+        return None
+
     def chance(self, wanted: np.ndarray) -> float | None:  # noqa: ARG002
         """Return what the deciding metric comes to by chance; None where that is not known.
 

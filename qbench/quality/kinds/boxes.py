@@ -12,6 +12,11 @@ from qbench.quality.seen import Seen
 PIXELS = 4.0  # values beyond it are no scores, and no coordinates of a picture whose sides are one
 
 
+def in_pixels(seen: Seen) -> bool:
+    """Tell whether values reach beyond what scores do, and hardly below zero, as coordinates do."""
+    return seen.real and seen.ndim in (2, 3) and seen.high >= PIXELS and seen.low >= -0.5 * seen.high
+
+
 @KINDS.register("boxes")
 class Boxes(Kind):
     """Coordinates, usually in pixels: four a box, or two a point."""
@@ -27,7 +32,7 @@ class Boxes(Kind):
     @classmethod
     def recognises(cls, seen: Seen) -> bool:
         """Take four values a box that reach beyond what scores do, and hardly below zero."""
-        if not seen.real or seen.ndim not in (2, 3) or seen.high < PIXELS or seen.low < -0.5 * seen.high:
+        if not in_pixels(seen):
             return False
         return seen.shape[seen.class_axis] == 4 or (seen.ndim == 3 and seen.shape[1] == 4)
 

@@ -45,6 +45,16 @@ class Sigmoid(Kind):
         """Judge by which answers are confident: what is lost and what is invented count alike."""
         return "confident_overlap"
 
+    def speaking(self) -> np.ndarray | None:
+        """Return the channels that float is confident in: one that stands still here is lost whole.
+
+        A pose's only score for the person is one among its points' eighteen, and no more of their overlap.
+        """
+        if self.seen.ndim < 2 or self.seen.ragged:
+            return None
+        others = tuple(axis for axis in range(self.seen.ndim) if axis != self.seen.class_axis)
+        return np.asarray((self.seen.values >= self.threshold).sum(axis=others) >= ENOUGH)
+
     def measured(self, wanted: np.ndarray, given: np.ndarray) -> PerExample:
         """Return overlap, share kept and move of the confident answers; NaN where an example has none."""
         before, now = flat(wanted), flat(given)

@@ -10,6 +10,7 @@ import numpy as np
 from qbench.cases import Case
 from qbench.formats.state import state_alone
 from qbench.measure.verdict import drowned
+from qbench.quality.collapse import Collapse
 from qbench.quality.compare import Assessed, assess, broken, readings
 from qbench.quality.judge import single
 from qbench.records import OutputQuality, Verdict, Withheld
@@ -27,7 +28,7 @@ class Beside:
 
     outputs: tuple[OutputQuality, ...] = ()
     withheld: tuple[Withheld, ...] = ()
-    collapses: tuple[str, ...] = ()  # what is wrong beyond any limit, one text an output
+    collapses: tuple[Collapse, ...] = ()  # what is wrong beyond any limit
     bad: int = 0  # examples of which some output holds NaN or infinity where float has a number
 
 
@@ -79,7 +80,7 @@ def _without_judgement(assessed: Assessed, reason: str) -> Beside:
     for output in assessed.outputs:
         noise = single(output, "sqnr")
         if noise is not None and (verdict := drowned(noise)):
-            collapses.append(f"output {output.output!r}: {verdict.text}")
+            collapses.append(Collapse(output.output, f"output {output.output!r}: {verdict.text}"))
     mute = tuple(
         replace(one, decides="", withheld=(*one.withheld, Withheld("correct", reason)))
         for one in assessed.outputs
@@ -91,7 +92,7 @@ def collapse_of(beside: Beside) -> Verdict | None:
     """Return the verdict on outputs that have collapsed, all of them named."""
     if not beside.collapses:
         return None
-    return Verdict("collapsed", "; ".join(beside.collapses))
+    return Verdict("collapsed", "; ".join(one.text for one in beside.collapses))
 
 
 def first_of(found: Sequence[Answer]) -> np.ndarray | None:

@@ -68,13 +68,14 @@ def score(request: StepRequest, trace: Trace) -> Measured:
 
 def _batch(opened: Opened) -> int:
     """Return how many examples go into a call: any number, or those of a timed call where it matters."""
-    return opened.case.scenario.batch if len(opened.case.scored) > 2 else BATCH
+    return opened.case.scenario.batch if opened.case.depends_on_batch else BATCH
 
 
 def _batch_told(opened: Opened) -> tuple[Evidence, ...]:
     """Say at which batch answers were scored that depend on it."""
-    depends = len(opened.case.scored) > 2
-    return (Evidence("scored at batch", str(_batch(opened))),) if depends else ()
+    if not opened.case.depends_on_batch:
+        return ()
+    return (Evidence("scored at batch", str(_batch(opened))),)
 
 
 def _scored(
@@ -151,8 +152,8 @@ def _collapse(opened: Opened, beside: Beside, request: StepRequest, trace: Trace
     if correct is None or chance is None or request.baseline is None or request.baseline.accuracy is None:
         return collapse_of(beside)
     by_label = collapsed(float(np.mean(correct.samples)), request.baseline.accuracy, chance)
-    first = f"output {opened.artifact.outputs[0].name!r}"
-    others = tuple(text for text in beside.collapses if not text.startswith(first))
+    first = opened.artifact.outputs[0].name
+    others = tuple(one for one in beside.collapses if one.output != first)
     return by_label or collapse_of(replace(beside, collapses=others))
 
 
