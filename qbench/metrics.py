@@ -56,8 +56,8 @@ CATALOGUE = {
             "dead_channels",
             "1",
             "lower",
-            "Share of the channels that move from example to example in float, and stand still here; of scores "
-            "from 0 to 1 among those that float is confident in.",
+            "Share of the channels that move from example to example in float, and stand still here; of "
+            "scores from 0 to 1 among those that float is confident in.",
         ),
         Metric(
             "cosine",
