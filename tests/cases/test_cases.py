@@ -43,6 +43,21 @@ WORTH = {
     "31": {"y": (first_answer(), 0.95)},
 }
 
+# What must be recommended at least, by the table's last column. Each of these can be measured in float, so in
+# each something ships: `float` is met by a technique, too. Where the table asks for a quantized file (06, 09,
+# 11, 24, 25), tests below ask for that file; whether it is also the faster one is this machine's to say.
+AT_LEAST = dict.fromkeys(NUMBERS, "float")
+MEETS = {"float": {"float", "technique"}, "technique": {"technique"}}
+
+
+def measured(run, cell, output):
+    """Return the output's quality and the mean of what decides it; of one that judges nothing, None."""
+    (one,) = [one for one in run.outputs(cell) if one.output == output]
+    if not one.decides:
+        return one, None
+    (samples,) = [found.samples for found in one.measurements if found.metric == one.decides]
+    return one, float(np.mean(samples))
+
 
 def feeds_of(folder, number):
     """Return the samples one by one, without the first quarter and every fourth: none of these calibrated."""
@@ -77,8 +92,23 @@ def test_it_ends_in_a_verdict_and_not_in_a_stack(case, number):
     assert run.code == 0, run.told
     assert run.verdicts
     assert "Traceback" not in run.told
-    if number != "22":  # where an engine is wrong indeed: see its own test
-        assert "report it to the engine's makers" not in run.told
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_an_engine_is_accused_only_where_another_one_answers_otherwise_by_hand(case, number):
+    folder, run = case(number)
+    accused = [cell for cell in run.cells if any(" differs by " in one.text for one in cell.reasons)]
+    if "report it to the engine's makers" in run.told:
+        assert accused, run.told
+    together = dict(np.load(folder / "samples.npz"))  # in one call: an engine may be wrong from some batch on
+    for cell in accused:
+        assert cell.role == "technique" or number == "22", cell.reasons  # float is computed rightly elsewhere
+        ours, others = (
+            by_hand.opened(by_hand.Product("", engine, file_of(cell)))(together)
+            for engine in (cell.engine, "openvino" if cell.engine == "onnxruntime" else "onnxruntime")
+        )
+        pairs = [pair for pair in zip(others, ours, strict=True) if pair[0].dtype.kind == "f"]
+        assert min(signal_db(*pair) for pair in pairs) < 10, (cell.name, cell.reasons)
 
 
 @pytest.mark.parametrize("number", NUMBERS)
@@ -89,10 +119,20 @@ def test_the_float_file_is_measured_on_an_engine_at_least(case, number):
 
 
 @pytest.mark.parametrize("number", NUMBERS)
+def test_as_much_is_recommended_as_the_table_asks_for(case, number):
+    _, run = case(number)
+    (verdict,) = run.verdicts
+    assert verdict.kind in MEETS[AT_LEAST[number]], verdict.sentence
+    assert verdict.ship is not None
+    assert verdict.ship.status == "measured", verdict.ship.reasons
+
+
+@pytest.mark.parametrize("number", NUMBERS)
 def test_what_is_recommended_answers_right_by_hand(case, number):
     folder, run = case(number)
-    if run.shipped is None:
-        pytest.skip("nothing is recommended: that it may be so is another test's business")
+    assert run.shipped is not None, (
+        "that something ships is another test's business; without it: nothing to run"
+    )
     feeds = feeds_of(folder, number)
     wanted = answers_by_hand(folder / "model.onnx", "onnxruntime", feeds)
     given = answers_by_hand(file_of(run.shipped), run.shipped.engine, feeds)
@@ -180,17 +220,39 @@ def test_a_second_output_that_is_destroyed_decides(case, tmp_path):
             assert {one.output for one in run.outputs(cell)} == {"first", "second"}, cell.name
 
 
-def test_label_and_probabilities_are_judged_and_the_rest_is_said_to_say_nothing(case):
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_label_and_probabilities_are_judged_and_the_rest_is_said_to_say_nothing(case, engine):
     _, run = case("24")
-    text = run.cell("static int8", "onnxruntime").judgement.text
-    assert re.search(r"(99|100)(\.\d+)? %", run.told), run.told
-    assert re.search(r"label|probabilities", text), text
+    cell = run.cell("static int8", engine)
+    for output, metric in (("label", "same_labels"), ("probabilities", "same_first")):
+        one, share = measured(run, cell, output)
+        assert one.decides == metric, one
+        assert share >= 0.98, (output, share)
+    constant, nothing = measured(run, cell, "class_ids")
+    assert nothing is None
+    assert constant.withheld, "why it judges nothing is kept"
+    assert re.match(r"output `(label|probabilities)`", cell.judgement.rests_on), cell.judgement
+    assert cell.judgement.outcome in ("pass", "inconclusive"), cell.judgement
 
 
-def test_what_was_measured_of_a_picture_is_shown_with_its_limit(case):
-    _, run = case("05")
-    assert re.search(r"\d+(\.\d+)? dB", run.told), run.told
-    assert run.cell("static int8", "onnxruntime").judgement.outcome != "unjudged"
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_what_was_measured_of_a_picture_is_by_hand_and_is_shown_with_its_limit(case, engine):
+    from qbench.quality.limits import LIMITS
+
+    folder, run = case("05")
+    cell = run.cell("static int8", engine)
+    one, said_db = measured(run, cell, "y")
+    assert one.decides == "sqnr"
+    feeds = feeds_of(folder, "05")
+    wanted = answers_by_hand(folder / "model.onnx", "onnxruntime", feeds)["y"]
+    given = answers_by_hand(file_of(cell), engine, feeds)["y"]
+    by_hand_db = 10 * np.log10(np.square(wanted).sum() / np.square(wanted - given).sum())
+    assert said_db == pytest.approx(by_hand_db, abs=1.0)
+    assert cell.judgement.outcome == ("pass" if said_db >= LIMITS["sqnr"].passes else "fail"), cell.judgement
+    assert f"{said_db:.1f} dB" in cell.judgement.rests_on
+    row = next(line for line in run.told.splitlines() if re.match(rf"static int8 +{engine}", line))
+    assert f"{said_db:.1f} dB" in row, row
+    assert f"{LIMITS['sqnr'].passes:.1f} dB" in cell.judgement.text
 
 
 def test_the_second_free_axis_is_taken_from_the_samples_and_said(case):

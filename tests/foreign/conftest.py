@@ -25,10 +25,11 @@ class Built:
 
 @dataclass(frozen=True)
 class Came:
-    """The run, and this network's cells."""
+    """The run, this network's cells, and what is recommended of them."""
 
     run: object
     cells: list
+    verdicts: tuple
 
     def outputs(self, cell):
         """Return what the run found out about every output of this cell."""
@@ -51,12 +52,16 @@ def built(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def measured(built, tmp_path_factory):
-    """Return a function: measure networks in one run of this process; what came of each, or its refusal."""
+def run_of(tmp_path_factory):
+    """Return a function: measure files, by name (model, samples), in one run of this process.
+
+    It gives what came of each, or its refusal.
+    """
     from dataclasses import replace
 
     from qbench.hardware import load_profiles
     from qbench.profile import PROFILES
+    from qbench.report.recommend import recommend
     from qbench.report.select import select
     from qbench.run.own_model import own_suite
     from qbench.run.plan import Selection, make_plan
@@ -64,18 +69,18 @@ def measured(built, tmp_path_factory):
     from qbench.run.session import execute
     from qbench.run.targets import reach
 
-    short = replace(PROFILES["quick"], rounds=1, window_s=0.02, warmup_cap_s=0.02)
+    short = replace(PROFILES["quick"], rounds=2, window_s=0.02, warmup_cap_s=0.02)
 
     class Nobody:
         def planned(self, steps): ...
         def started(self, step): ...
         def ended(self, step, outcome): ...
 
-    def give(names, techniques=("fp32", "static int8"), backends=("onnxruntime",)):
+    def give(files, techniques, backends):
         found, suites = {}, []
-        for name in names:
+        for name, (model, samples) in files.items():
             try:
-                suites.append(own_suite(str(built(name).model), built(name).samples).suite)
+                suites.append(own_suite(str(model), samples).suite)
             except QbenchError as error:
                 found[name] = error
         if not suites:
@@ -86,10 +91,21 @@ def measured(built, tmp_path_factory):
         run = execute(
             plan, tmp_path_factory.mktemp("results"), Nobody(), Limits(), command="test", resume=False
         ).run
-        for name in names:
+        for name, (model, _) in files.items():
             if name not in found:
-                path = str(built(name).model)
-                found[name] = Came(run, [cell for cell in select(run) if path in cell.model])
+                cells = [cell for cell in select(run) if str(model) in cell.model]
+                found[name] = Came(run, cells, recommend(cells))
         return found
+
+    return give
+
+
+@pytest.fixture(scope="session")
+def measured(built, run_of):
+    """Return a function: measure networks in one run; what came of each, or its refusal."""
+
+    def give(names, techniques=("fp32", "static int8"), backends=("onnxruntime", "openvino")):
+        files = {name: (built(name).model, built(name).samples) for name in names}
+        return run_of(files, techniques, backends)
 
     return give

@@ -1,4 +1,9 @@
-"""Small networks of the kinds that other people report, through `qbench try`, against laws by hand."""
+"""Small networks of the kinds that other people report, against laws by hand.
+
+They go through the suite that `qbench try` makes of a file and its samples, in this process and with less in
+it: float and static int8 on onnxruntime and openvino, two short rounds. The command itself is tried by
+`test_packages.py` and `tests/cases`; here it says what it refuses.
+"""
 
 import re
 import subprocess
@@ -127,13 +132,27 @@ def test_what_is_said_is_what_the_file_does_by_hand(built, answered, outcome, na
     wanted = answered(name, built(name).model, "onnxruntime")
     for cell in techniques_of(network, outcome(name).cells):
         truth = set(by_law(network, wanted, answered(name, file_of(cell), cell.engine)).values())
-        if "broken" in truth:
-            assert cell.status == "collapsed" or cell.judgement.outcome in ("fail", "inconclusive"), (
-                cell.judgement
-            )
+        if "broken" in truth and cell.status != "collapsed" and cell.judgement.outcome != "fail":
+            assert cell.judgement.outcome == "inconclusive", cell.judgement
+            assert not any(verdict.ship is cell for verdict in outcome(name).verdicts), cell.judgement
         if truth == {"holds"}:
             assert cell.status == "measured", cell.reasons
             assert cell.judgement.outcome not in ("fail", "incomparable", "unjudged"), cell.judgement
+
+
+@both
+def test_the_verdict_ships_a_file_that_the_law_does_not_break(built, answered, outcome, name):
+    came, network = outcome(name), built(name).network
+    assert len(came.verdicts) == 1, [verdict.place for verdict in came.verdicts]
+    (verdict,) = came.verdicts
+    assert verdict.kind in ("technique", "float"), verdict.sentence
+    shipped = verdict.ship
+    assert shipped.status == "measured", shipped.reasons
+    wanted = answered(name, built(name).model, "onnxruntime")
+    given = answered(name, file_of(shipped), shipped.engine)
+    assert "broken" not in by_law(network, wanted, given).values(), verdict.sentence
+    if verdict.kind == "float":
+        assert set(by_law(network, wanted, given).values()) <= {"holds"}, verdict.sentence
 
 
 @both

@@ -44,12 +44,13 @@ class Tried:
 
 
 # `python -m qbench` with windows of a tenth of a second: only what is told of speed is rough then.
+# `try` takes `brief` for a small network and `quick` for any other.
 SHORT = """
 import dataclasses
 from qbench import profile
 from qbench.cli import main
-short = dataclasses.replace(profile.PROFILES["quick"], window_s=0.1, warmup_cap_s=0.2)
-profile.PROFILES["quick"] = short
+for name in ("brief", "quick"):
+    profile.PROFILES[name] = dataclasses.replace(profile.PROFILES[name], window_s=0.1, warmup_cap_s=0.2)
 main()
 """
 

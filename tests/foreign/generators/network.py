@@ -122,6 +122,26 @@ def overlap(threshold: float) -> Measure:
     return measure
 
 
+def confident_overlap(threshold: float, undecided: float = 0.1) -> Measure:
+    """Return the mean share, by example, of the confident answers of either that both give.
+
+    An answer that crosses the threshold by moving no farther than `undecided` of it is given by both.
+    Examples without a confident answer say nothing.
+    """
+
+    def measure(wanted: np.ndarray, given: np.ndarray) -> float:
+        shares = []
+        for one, other in zip(wanted.reshape(len(wanted), -1), given.reshape(len(given), -1), strict=True):
+            either = (one >= threshold) | (other >= threshold)
+            both = (one >= threshold) & (other >= threshold)
+            same = either & (both | (abs(one - other) <= undecided * threshold))
+            if either.any():
+                shares.append(same.sum() / either.sum())
+        return float(np.mean(shares))
+
+    return measure
+
+
 def cosine(wanted: np.ndarray, given: np.ndarray) -> float:
     """Return the mean cosine between the two vectors of an example."""
     wanted, given = wanted.reshape(len(wanted), -1), given.reshape(len(given), -1)

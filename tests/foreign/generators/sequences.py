@@ -216,3 +216,46 @@ def two_rates() -> Network:
     )
     samples = {"x": templates(96, 1, (16,), classes=4)[0], "sr": np.array(16000)}
     return Network(model, samples, {"y": SCORES}, {"sr": None})
+
+
+def _tones(count: int, seed: int, bins: int = 36) -> tuple[np.ndarray, np.ndarray]:
+    """Return frames of tones with overtones, (count, 1, 512), and their bins, three a semitone."""
+    rng = np.random.default_rng(seed)
+    at = rng.uniform(0, bins - 1, count)
+    turns = 2 * np.pi * 0.02 * 2 ** (at / 36)[:, None] * np.arange(512)
+    frames = sum(
+        rng.uniform(0.3, 1, (count, 1)) / n * np.sin(n * turns + rng.uniform(0, 6, (count, 1)))
+        for n in (1, 2, 3)
+    )
+    frames = frames + rng.normal(0, 0.1, frames.shape)
+    return frames[:, None].astype("f4"), np.exp(-((np.arange(bins) - at[:, None]) ** 2) / 4).astype("f4")
+
+
+def same_pitch(wanted: np.ndarray, given: np.ndarray) -> float:
+    """Return the share of frames whose strongest bins are at most one apart."""
+    return float((abs(wanted.argmax(-1) - given.argmax(-1)) <= 1).mean())
+
+
+@network
+def pitch() -> Network:
+    """Pitch from the waveform: long 1-D convolutions, then a salience from 0 to 1 of each bin.
+
+    As CREPE has it (arXiv 1802.06182), asked for in ailia-ai/ailia-models#1201: few bins are near 1.
+    """
+    from torch import nn
+
+    def block(given, made, width, stride):
+        return nn.Conv1d(given, made, width, stride, width // 2), nn.ReLU(), nn.BatchNorm1d(made)
+
+    def net():
+        return nn.Sequential(
+            *block(1, 24, 65, 4), *block(24, 24, 9, 2), nn.MaxPool1d(2),
+            *block(24, 32, 9, 2), nn.MaxPool1d(2),
+            nn.Flatten(), nn.Linear(32 * 8, 36), nn.Sigmoid(),
+        )  # fmt: skip
+
+    frames, salience = _tones(2000, 0)
+    made = trained(seeded(net), frames, salience, steps=300, loss=nn.functional.binary_cross_entropy)
+    model = exported(made, frames[:2], ["frame"], ["salience"])
+    law = Law(("sigmoid",), same_pitch, 0.95, 0.8)
+    return Network(model, {"frame": _tones(96, 1)[0]}, {"salience": law})
