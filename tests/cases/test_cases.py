@@ -103,10 +103,10 @@ def test_an_engine_is_accused_only_where_another_one_answers_otherwise_by_hand(c
     together = dict(np.load(folder / "samples.npz"))  # in one call: an engine may be wrong from some batch on
     for cell in accused:
         assert cell.role == "technique" or number == "22", cell.reasons  # float is computed rightly elsewhere
-        ours, others = (
-            by_hand.opened(by_hand.Product("", engine, file_of(cell)))(together)
-            for engine in (cell.engine, "openvino" if cell.engine == "onnxruntime" else "onnxruntime")
-        )
+        path, other = file_of(cell), {"onnxruntime": "openvino", "openvino": "onnxruntime"}[cell.engine]
+        same = path if path.suffix == ".onnx" else folder / "model.onnx"  # onnxruntime reads no openvino file
+        ours = by_hand.opened(by_hand.Product("", cell.engine, path))(together)
+        others = by_hand.opened(by_hand.Product("", other, same))(together)
         pairs = [pair for pair in zip(others, ours, strict=True) if pair[0].dtype.kind == "f"]
         assert min(signal_db(*pair) for pair in pairs) < 10, (cell.name, cell.reasons)
 
@@ -157,7 +157,6 @@ def test_where_independent_engines_agree_none_is_accused(case, number):
     _, run = case(number)
     assert run.cell("fp32", "onnxruntime").status == "measured", run.told
     assert run.cell("fp32", "openvino").status == "measured", run.told
-    assert "report it to the engine's makers" not in run.told
 
 
 @pytest.mark.parametrize("number", ["04", "06", "09", "24", "25", "31"])
