@@ -17,6 +17,7 @@ SGEMM, COPY = "sgemm-384-one-thread", "copy-128-MiB-all-threads"  # the fixed ke
 AGAIN = "fp32 again"  # the technique's name of a float file that is measured against itself
 BUILD = ", build "  # the same: compiled once more, from the same program
 SIMULATED = ", simulated"  # the same: its integers simulated in float
+FILE_SUFFIX = ".onnx"  # of a model's name: it is the path of a user's own file
 SEED = ", calibration seed "  # in a technique's name: scored with further calibration data
 
 
@@ -119,6 +120,11 @@ class ArtifactSpec:
 
     model: Choice
     way: tuple[Hop, ...]  # never empty: the source model is the first hop
+
+    @property
+    def users_own(self) -> bool:
+        """Tell whether it is made from a user's own file: those have their path for a name."""
+        return self.model.name.endswith(FILE_SUFFIX)
 
     @property
     def chain(self) -> tuple[Choice, ...]:

@@ -8,7 +8,9 @@ from typing import Any, Literal
 from qbench.cases import Step
 
 FORMAT_VERSION = 5
-DROPPED = "dropped to stay within --budget"  # how the reason of a skip begins that is not of this machine
+DROPPED = "dropped to stay within"  # how the reason of a skip begins that is not of this machine
+BUDGET, OWN_TIME = "--budget", "the time that try gives itself,"  # whose time it is; how long follows
+OWN_TIME_S = 120.0  # of `try`, where no profile is asked for: what is ranked last is left out
 # History of the format:
 #   1  first version
 #   2  a deployment names its streams, its hardware profile and how it is reached; hardware that is not here

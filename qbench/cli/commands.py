@@ -44,8 +44,6 @@ from qbench.cli.planning import (
     use_meter,
 )
 
-USUAL_S = 120.0  # of `try`, where no profile is asked for: what is ranked last is left out
-
 
 @app.command()
 def run(
@@ -95,6 +93,7 @@ def try_model(
     memory_limit: MemoryLimit = "8GiB",
 ) -> None:
     """Measure your own model: agreement with its float form, latency, size, memory."""
+    from qbench.records import OWN_TIME_S
     from qbench.run.own_model import for_network, own_suite
     from qbench.run.vet import vet
 
@@ -103,7 +102,7 @@ def try_model(
     vet(own.suite.model[0], asked)
     suite, reasons, usual = for_network(own.suite, model, technique or ())
     if not profile:  # who asks for one has the time
-        suite = replace(suite, budget_s=USUAL_S)
+        suite = replace(suite, budget_s=OWN_TIME_S)
     for sentence in (*own.said, *reasons):
         console().print(sentence, highlight=False, markup=False)
     use_meter(meter)

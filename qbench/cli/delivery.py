@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qbench.cases import ArtifactSpec, Case
+    from qbench.cases import Case
     from qbench.report.cell import Cell
     from qbench.report.delivered import Delivered, Deliveries
     from qbench.report.recommend import Recommendation
@@ -26,14 +26,9 @@ def deliver(run: Run, cells: Sequence[Cell], folder: Path) -> Deliveries:
     found: dict[Case, Delivered] = {}
     for advice in recommend(cells):
         case = advice.ship.case if advice.ship is not None else None
-        if case is not None and _own(case.deployment.artifact):
+        if case is not None and case.deployment.artifact.users_own:
             found[case] = _delivered(run, advice, case, folder)
     return found
-
-
-def _own(spec: ArtifactSpec) -> bool:
-    """Tell whether this is of a user's own file: those have their path for a name."""
-    return spec.model.name.endswith(".onnx")
 
 
 def _delivered(run: Run, advice: Recommendation, case: Case, folder: Path) -> Delivered:
@@ -70,7 +65,7 @@ def refuse_without_source(cells: Sequence[Cell]) -> None:
     from qbench.errors import NoAnswer
     from qbench.reasons import fix_of
 
-    floats = [cell for cell in cells if cell.role == "fp32" and _own(cell.artifact)]
+    floats = [cell for cell in cells if cell.role == "fp32" and cell.artifact.users_own]
     tried = [cell for cell in floats if cell.status != "skipped"]
     if not tried or any(cell.status == "measured" for cell in tried):
         return

@@ -12,7 +12,7 @@ The rules, in this order:
 6. All inputs being fixed, the first axis of the first input is the batch, and of those that begin alike.
 
 An output has its examples where it carries the batch's name. Otherwise the file does not say, and what stands
-here is a guess that the first calls check (`run/steps/answers.py`).
+here is a guess that the first calls check (`formats/answers.py`).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from qbench.cases import Choice, Float
+from qbench.cases import FILE_SUFFIX, Choice, Float
 from qbench.errors import BadParameter
 from qbench.formats.onnx_file import checked, digest
 from qbench.formats.state import read, told
@@ -16,7 +16,7 @@ from qbench.models.base import Model
 if TYPE_CHECKING:
     from qbench.formats.artifact import Artifact, TensorSpec
 
-SUFFIX = ".onnx"
+SUFFIX = FILE_SUFFIX
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from qbench.records import DROPPED
+from qbench.records import DROPPED, OWN_TIME, OWN_TIME_S
 from qbench.report.brief import brief_table, energy_words
 from qbench.report.cell import Cell
 from qbench.report.delivered import NOTHING, Deliveries
@@ -65,8 +65,16 @@ def print_summary(run: Run, console: Console, deliveries: Deliveries = NOTHING) 
 def _left_out(cells: Sequence[Cell]) -> Iterator[str]:
     """Yield how many cells have no figure, and where the reasons are."""
     skipped = [cell for cell in cells if cell.status == "skipped"]
-    dropped = sum(DROPPED in cell.reasons[0].text for cell in skipped)
-    if n := len(skipped) - dropped:
+    dropped = [text for cell in skipped if DROPPED in (text := cell.reasons[0].text)]
+    if n := len(skipped) - len(dropped):
         yield f"{n} configuration{'s' * (n != 1)} skipped; the reasons are in the report."
-    if dropped:
-        yield f"{dropped} cells were left out to stay within --budget."
+    own = sum(OWN_TIME in text for text in dropped)
+    if own:
+        given = f"try gives itself {OWN_TIME_S / 60:g} minutes"
+        yield f"{_cells(own)} left out: {given}; --profile standard measures all."
+    if n := len(dropped) - own:
+        yield f"{_cells(n)} left out to stay within --budget."
+
+
+def _cells(count: int) -> str:
+    return f"{count} cell was" if count == 1 else f"{count} cells were"

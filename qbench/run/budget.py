@@ -5,19 +5,25 @@ from __future__ import annotations
 from qbench.cases import Case
 from qbench.errors import BadParameter
 from qbench.profile import Profile
-from qbench.records import DROPPED
+from qbench.records import BUDGET, DROPPED
 from qbench.run.cells import Skip
 from qbench.run.estimate import estimate_s
 
 
 def within(
-    budget_s: float, cells: dict[Case, int], profile: Profile
+    budget_s: float,
+    cells: dict[Case, int],
+    profile: Profile,
+    *,
+    whose: str = BUDGET,
+    reserved_s: float = 0.0,
 ) -> tuple[tuple[Case, ...], tuple[Skip, ...]]:
     """Return the cells that fit, in their order, and a skip for every cell that was dropped.
 
     What the suite ranks lowest goes first, and of one rank the technique that it lists last. A float baseline
     stays as long as anything is compared with it. What waits for others takes no time unless it is needed, so
-    it stays.
+    it stays. `whose` time it is (BUDGET, OWN_TIME) stands in the reason.
+    `reserved_s` of it are for what comes after the cells.
 
     Raises:
         BadParameter: not even one technique beside its baseline fits.
@@ -26,7 +32,7 @@ def within(
     listed = list(dict.fromkeys(case.technique for case in cells))
     kept = {case: rank for case, rank in cells.items() if not case.after}
     dropped: list[Case] = []
-    while kept and estimate_s(tuple(kept), profile) > budget_s:
+    while kept and estimate_s(tuple(kept), profile) + reserved_s > budget_s:
         lonely = [case for case in kept if case.role == "fp32" and _lost(case, kept, cells)]
         candidates = lonely or [case for case in kept if not _needed(case, kept)]
         worst = max(kept[case] for case in candidates)
@@ -36,9 +42,8 @@ def within(
         dropped.append(last)
     if dropped and not any(case.role != "fp32" for case in kept):
         first = next((case for case in cells if case.role != "fp32"), next(iter(cells)))
-        least = estimate_s(
-            tuple(case for case in cells if case is first or _is_baseline(case, first)), profile
-        )
+        pair = tuple(case for case in cells if case is first or _is_baseline(case, first))
+        least = estimate_s(pair, profile) + reserved_s
         raise BadParameter(
             f"--budget {budget_s:g}s: nothing fits; one technique beside its float baseline takes about "
             f"{least:.0f} s",
@@ -46,7 +51,7 @@ def within(
         )
     ranks = {case: cells[case] for case in dropped}
     skips = [
-        Skip(case, f"{DROPPED} {budget_s / 60:g}m (priority {ranks[case]} in the suite)")
+        Skip(case, f"{DROPPED} {whose} {budget_s / 60:g}m (priority {ranks[case]} in the suite)")
         for case in cells
         if case in ranks
     ]

@@ -35,6 +35,15 @@ def strategy_of(choice: Choice) -> Strategy:
     return _made(STRATEGIES, choice)
 
 
+def values_of(strategy: str, parameter: str) -> tuple[str, ...]:
+    """Return the words that a strategy's parameter takes, in its own order.
+
+    Raises:
+        UnknownName: no such strategy.
+    """
+    return get_args(get_type_hints(STRATEGIES[strategy])[parameter])
+
+
 def model_of(choice: Choice) -> Model:
     """Return the model: the zoo's by name, the user's file by its suffix.
 

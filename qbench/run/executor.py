@@ -12,7 +12,6 @@ from qbench.backends.base import BACKENDS
 from qbench.cases import ArtifactSpec, Case, DataSpec, Explained, Step
 from qbench.folders import without_folders
 from qbench.formats import cache
-from qbench.models.file import SUFFIX
 from qbench.records import Evidence, Failed, Measured, Outcome, Record, Skipped
 from qbench.run import agenda
 from qbench.run.briefing import Briefing, fact
@@ -222,7 +221,7 @@ class Executor:
         if isinstance(subject, DataSpec | Explained) or not isinstance(subject, ArtifactSpec | Case):
             return False
         spec = subject if isinstance(subject, ArtifactSpec) else subject.deployment.artifact
-        if not spec.model.name.endswith(SUFFIX):
+        if not spec.users_own:
             return False
         floats = [
             case

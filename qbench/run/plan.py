@@ -11,6 +11,7 @@ from qbench.cases import BUILD, SEED, SGEMM, Case, Choice, Explained
 from qbench.errors import BadParameter, BadSuite
 from qbench.meters.base import best_meter
 from qbench.profile import Profile
+from qbench.records import BUDGET, OWN_TIME
 from qbench.registry import did_you_mean
 from qbench.run.budget import within
 from qbench.run.cells import Matrix, Skip
@@ -177,7 +178,13 @@ def _in_time(plan: Plan, matrix: Matrix, asked_s: float | None) -> Plan:
     if not budget_s:
         return plan
     try:
-        kept, dropped = within(budget_s - energy_s(len(plan.metered)), matrix.cells, plan.profile)
+        kept, dropped = within(
+            budget_s,
+            matrix.cells,
+            plan.profile,
+            whose=BUDGET if asked_s else OWN_TIME,
+            reserved_s=energy_s(len(plan.metered)),
+        )
     except BadParameter:
         if asked_s:
             raise

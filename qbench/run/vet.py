@@ -26,7 +26,7 @@ from qbench.formats.signature import at_most, fed, fixed_batch
 from qbench.quant.qdq_file import read_qdq
 from qbench.quant.qdq_model import QdqModel
 from qbench.reasons import reason_of
-from qbench.run.choose import model_of, source_of, task_of
+from qbench.run.choose import model_of, source_of, task_of, values_of
 from qbench.sweep import choice_of
 from qbench.tasks.base import batch_of
 
@@ -37,7 +37,6 @@ ASKED = "qbench.run.vet_worker"
 TIME_S = 60.0  # for an engine that hangs or compiles for minutes: it is then not heard
 MOST = 256  # of a batch that a constant inside the graph may fix
 STANDARD = ("", "ai.onnx")
-TARGETS = ("s8s8", "u8s8", "symmetric", "per_tensor", "power_of_two", "int4", "arm")  # as requantize knows
 HALF = {10: "float16", 16: "bfloat16"}  # TensorProto.DataType
 
 
@@ -100,7 +99,7 @@ def _recoded(path: Path) -> str:
         return ""
     unsigned = any(rounded.zero_point.dtype == np.uint8 for rounded in found.activations)
     to = "s8s8" if unsigned else "u8s8"
-    others = ", ".join(name for name in TARGETS if name != to)
+    others = ", ".join(name for name in values_of("requantize", "to") if name != to)
     return (
         "; to write its integers in another form without it: "
         f"qbench requantize {path} --to {to} --out {path.stem}-{to}.onnx (other forms: {others})"

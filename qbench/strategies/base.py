@@ -7,8 +7,8 @@ A leaf imports what it needs inside `apply`.
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -62,6 +62,7 @@ class Selection:
     specs: tuple[
         TensorSpec, ...
     ] = ()  # of the network's inputs; (): examples lie along the first axis of all
+    kinds: Mapping[str, str] = field(default_factory=dict)  # how the user reads outputs, by output's name
 
     @property
     def count(self) -> int:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from qbench.cases import Param, Quantized, Scheme, State
 from qbench.errors import BadParameter, DoesNotFit
-from qbench.formats.asked import Answer, outputs_of
+from qbench.formats.answers import Answer, answers
 from qbench.formats.state import state_alone
 from qbench.metrics import ACCURACY_LIMIT
 from qbench.quality.compare import assess
@@ -31,6 +31,8 @@ from qbench.strategies.base import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from qbench.formats.artifact import Artifact
 
 NAME = "mixed_int8"
@@ -258,14 +260,14 @@ class Judge:
     limit: float
     folder: Path
     count: int
-    wanted: list[Answer]
+    wanted: Sequence[Answer]
     networks: int = 0  # judged so far
 
     @classmethod
     def of(cls, artifact: Artifact, selection: Selection, limit: float, turn_s: float, folder: Path) -> Judge:
         """Ask the float network, about so many examples that it takes it no longer than `turn_s`."""
         count = min(EXAMPLES, selection.count)
-        judge_of = cls(artifact, selection, limit, folder, min(count, FEWEST), [])
+        judge_of = cls(artifact, selection, limit, folder, min(count, FEWEST), ())
         start = time.monotonic()
         judge_of.wanted = judge_of._answers(artifact)
         each_s = (time.monotonic() - start) / judge_of.count
@@ -280,20 +282,21 @@ class Judge:
         if self.selection.right is not None:
             return self._by_labels(given)
         names = [spec.name for spec in self.artifact.outputs]
-        seen = {name: array[: self.count] for name, array in self.selection.inputs.items()}
-        kinds = dict.fromkeys(state_alone(self.artifact.carried, self.artifact.outputs), "state")
-        found = assess(names, self.wanted, given, kinds=kinds, inputs=seen)
+        carried = dict.fromkeys(state_alone(self.artifact.carried, self.artifact.outputs), "state")
+        kinds = carried | dict(self.selection.kinds)  # as the score reads them
+        found = assess(names, self.wanted, given, kinds=kinds, inputs=self._seen())
         judgement, bad = judge(found.outputs), how_bad(found.outputs) / self.limit
         if judgement.outcome == "fail" or found.collapses:
             bad += FAILS
         if judgement.outcome == "unjudged":
             raise DoesNotFit(
                 f"{NAME} cannot judge this network: {judgement.text}",
-                fix="say how an output is read with --output-kind, or use static_int8",
+                fix="say how an output is read (--output-kind; in a suite, output_kinds of its task), or use "
+                "static_int8",
             )
         return bad, judgement.text
 
-    def _by_labels(self, given: list[Answer]) -> tuple[float, str]:
+    def _by_labels(self, given: Sequence[Answer]) -> tuple[float, str]:
         import numpy as np
 
         assert self.selection.right is not None
@@ -302,16 +305,13 @@ class Judge:
         told = f"{shares[1]:.1%} of {self.count} right against {shares[0]:.1%} in float"
         return max(0.0, lost / (-ACCURACY_LIMIT * self.limit)), told
 
-    def _answers(self, network: Artifact) -> list[Answer]:
+    def _answers(self, network: Artifact) -> Sequence[Answer]:
         import onnx
 
         names = [spec.name for spec in self.artifact.outputs]
         run = runner(onnx.load(network.path or ""), names, optimized=True)
-        return outputs_of(
-            lambda batch: [array for _, array in run(batch)],
-            self.artifact.inputs,
-            self.artifact.outputs,
-            self.selection.inputs,
-            self.count,
-            BATCH,
-        )
+        return answers(lambda taken: [array for _, array in run(taken)], self.artifact, self._seen(), BATCH)
+
+    def _seen(self) -> dict[str, np.ndarray]:
+        """Return the examples that are judged, in the examples' form."""
+        return {name: array[: self.count] for name, array in self.selection.inputs.items()}

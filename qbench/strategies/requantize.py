@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -30,7 +30,8 @@ from qbench.strategies.base import STRATEGIES, Calibration, Route, Strategy
 if TYPE_CHECKING:
     from qbench.formats.artifact import Artifact, Note
 
-TARGETS = ("s8s8", "u8s8", "symmetric", "per_tensor", "power_of_two", "int4", "arm")
+Target = Literal["s8s8", "u8s8", "symmetric", "per_tensor", "power_of_two", "int4", "arm"]
+TARGETS: tuple[str, ...] = get_args(Target)
 
 
 @STRATEGIES.register("requantize")
@@ -52,7 +53,7 @@ class Requantize(Strategy):
     routes: ClassVar[tuple[Route, ...]] = (Route("onnx", "onnx", "onnx numpy"),)
     needs_calibration: ClassVar[bool] = False
 
-    to: Literal["s8s8", "u8s8", "symmetric", "per_tensor", "power_of_two", "int4", "arm"] = "s8s8"
+    to: Target = "s8s8"
 
     def __post_init__(self) -> None:
         """Check the parameters."""

@@ -15,6 +15,7 @@ from qbench.backends.base import BACKENDS, Placement
 from qbench.backends.onnxruntime import OnnxRuntimeSession
 from qbench.cases import ArtifactSpec, Case, Choice, DataSpec, Deployment, Float, Hop, Scenario, Step, key
 from qbench.formats import cache
+from qbench.formats.answers import WrongOutputs
 from qbench.formats.artifact import Artifact, Note, TensorSpec, files, load, save
 from qbench.formats.reference import NAME as REFERENCE
 from qbench.formats.reference import (
@@ -29,7 +30,6 @@ from qbench.formats.reference import (
 from qbench.records import Failed, find
 from qbench.run.perform import perform
 from qbench.run.protocol import StepRequest, Trace
-from qbench.run.steps.answers import WrongOutputs
 from qbench.run.steps.check_integers import SIMULATED_LIMIT, limits_of
 from qbench.run.steps.prepare import _simulate
 from qbench.run.steps.score import score

@@ -65,7 +65,7 @@ def test_a_dropped_cell_is_not_one_that_cannot_run(place):
     whole = place.qbench("plan", "-s", "both", "--hw", "testbed").stdout
     seconds = float(whole.rsplit("about ", 1)[1].split(" s")[0])
     ran = place.qbench("run", "-s", "both", "--hw", "testbed", "--budget", f"{seconds - 1:.0f}s")
-    assert "1 cells were left out to stay within --budget" in ran.stdout
+    assert "1 cell was left out to stay within --budget" in ran.stdout
     assert "skipped; the reasons" not in ran.stdout
 
 

@@ -7,9 +7,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from qbench.cases import ArtifactSpec, Case, Choice, DataSpec, Deployment, Float, Hop, Scenario
 from qbench.errors import BadSuite
 from qbench.profile import PROFILES
 from qbench.quant.network_facts import CONVOLUTION, PRODUCT, RECURRENT, facts_of
+from qbench.run.estimate import UNFUSED, estimate_s
 from qbench.run.plan import check_names
 from qbench.run.pool import RULES, fitted, usual_profile
 from qbench.suite import SuiteTechnique
@@ -163,3 +165,36 @@ def test_every_rule_of_the_suite_is_known_and_a_misspelt_one_is_answered():
     )
     with pytest.raises(BadSuite, match="no rule is called when = 'matrx'"):
         check_names(wrong)
+
+
+def test_every_integer_technique_of_try_is_asked_before_a_search_begins():
+    """What is new in the pool has to be among those that make the search needless; dynamic ranges are not."""
+    suite = load_suite("try")
+    (search,) = [one for one in suite.technique if one.after]
+    place = [one.name for one in suite.technique].index(search.name)
+    quantizers = ("static_int8", "nncf_int8")
+    before = [one.name for one in suite.technique[:place] if one.chain and one.chain[-1]["use"] in quantizers]
+    assert set(before) == set(search.after)
+    assert "static int8, smoothed" in before
+
+
+def test_both_links_of_a_chain_are_in_the_estimate(tmp_path, monkeypatch):
+    """SmoothQuant and the quantizer after it look at the calibration examples, one after the other."""
+    monkeypatch.setenv("QBENCH_CACHE", str(tmp_path / "cache"))
+    suite = load_suite("try")
+    chain = next(one.chain for one in suite.technique if one.name == "static int8, smoothed")
+    assert [link["use"] for link in chain] == ["smooth_quant", "static_int8"]
+    data = DataSpec(Choice("agreement"), "calibration", 100)
+    source = Hop("source", Choice("net.onnx"), "onnx", Float(), "digest")
+    hops = [
+        Hop("technique", Choice(link["use"]), "onnx", Float(), "code", calibration=data) for link in chain
+    ]
+
+    def takes(way, call_s):
+        spec = ArtifactSpec(Choice("net.onnx"), tuple(way))
+        placed = Deployment(spec, "onnxruntime", "cpu", 1, "environment")
+        case = Case("try", "smoothed", "technique", placed, replace(data, split="test"), Scenario("scored"))
+        return estimate_s((case,), replace(PROFILES["quick"], call_s=call_s))
+
+    alone, chained = (takes((source, *some), 0.1) - takes((source, *some), 0.0) for some in (hops[1:], hops))
+    assert chained - alone == pytest.approx(100 * 0.1 * UNFUSED)

@@ -36,6 +36,20 @@ def test_what_stands_last_is_left_out_where_time_is_short_and_what_waits_stays(i
     cut = planned(timed_suite(inside, call_s=0.1, budget_s=whole.estimate_s - 1))
     assert [case.technique for case in cut.cells] == ["fp32", "int8", "saved"]
     assert [skip.case.technique for skip in cut.skips] == ["half"]
+    (reason,) = [skip.reason for skip in cut.skips]
+    assert reason.startswith("dropped to stay within the time that try gives itself, ")
+    assert "--budget" not in reason  # `try` has no such option
+
+
+def test_what_a_user_limits_is_told_with_the_limit_that_the_user_gave(inside):
+    suite = timed_suite(inside, call_s=0.1)
+    whole = planned(suite)
+    reached = reach(load_profiles("testbed"), suite.backends)
+    cut = make_plan(suite, SPEEDY, reached, Selection(budget_s=whole.estimate_s - 1))
+    minutes = f"{(whole.estimate_s - 1) / 60:g}m"
+    assert [skip.reason for skip in cut.skips] == [
+        f"dropped to stay within --budget {minutes} (priority 1 in the suite)"
+    ]
 
 
 def test_time_that_nothing_fits_into_leaves_the_plan_as_it_is(inside):

@@ -211,3 +211,47 @@ def test_what_makes_no_sense_is_refused(parameters, said):
 def test_nothing_is_left_in_the_folder_but_the_file(tmp_path):
     applied(classifier(tmp_path / "float.onnx"), tmp_path / "mixed", quantizer="static_int8")
     assert [path.name for path in (tmp_path / "mixed").iterdir()] == ["model.onnx"]
+
+
+def turned(path):
+    """Write a network whose answer has its examples along the second axis, of which the file says nothing."""
+    chance = np.random.default_rng(12)
+    stored = {"a": chance.normal(size=(8, 3, 3, 3)) * 0.3, "v": chance.normal(size=(8, 4))}
+    nodes = [
+        helper.make_node("Conv", ["x", "a"], ["h"], "only", pads=[1, 1, 1, 1]),
+        helper.make_node("GlobalAveragePool", ["h"], ["p"], "pool"),
+        helper.make_node("Flatten", ["p"], ["f"], "flat"),
+        helper.make_node("Gemm", ["f", "v"], ["g"], "last"),
+        helper.make_node("Transpose", ["g"], ["y"], "turn", perm=[1, 0]),
+    ]
+    source = _saved(path, nodes, stored, [None, 3, 8, 8], [None, None])
+    unsaid = replace(source.outputs[0], shape=(None, None), axes=("", ""), batch_axis=0, batch_told=False)
+    return replace(source, outputs=(unsaid,))
+
+
+def test_the_search_reads_outputs_as_the_score_does(tmp_path):
+    """Where its examples lie is seen, as for a score: never (count, 4, 1) here and (count, 4) there."""
+    from qbench.strategies.mixed_int8 import Judge
+
+    source = turned(tmp_path / "float.onnx")
+    judge_of = Judge.of(source, given().selection, 1.0, 1.0, tmp_path)
+    (wanted,) = judge_of.wanted
+    np.testing.assert_allclose(wanted, said(source.path, IMAGES[: judge_of.count]).T, atol=1e-5)
+
+
+def test_the_search_judges_by_the_kind_that_the_user_says(tmp_path):
+    """A candidate that keeps every first answer and moves the numbers: scores hold, values do not."""
+    from qbench.strategies.mixed_int8 import Judge
+
+    source = classifier(tmp_path / "float.onnx")
+    model = onnx.load(source.path)
+    model.graph.node[-1].output[0] = "plain"
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(1.2), "more"))
+    model.graph.node.append(helper.make_node("Mul", ["plain", "more"], ["y"], "scaled"))
+    onnx.save(model, tmp_path / "scaled.onnx")
+    scaled = replace(source, path=tmp_path / "scaled.onnx")
+    found = {}
+    for kind in ("scores", "values"):
+        selection = replace(given().selection, kinds={"y": kind})
+        found[kind], _ = Judge.of(source, selection, 1.0, 1.0, tmp_path).of_network(scaled)
+    assert found["scores"] <= 1 < found["values"]

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qbench.formats.answers import WrongOutputs
 from qbench.formats.calls import call_of
 from qbench.formats.signature import at_most, fixed_batch, gathered
 from qbench.referee.distance import range_of
-from qbench.run.steps.answers import WrongOutputs
 
 if TYPE_CHECKING:
     from qbench.formats.artifact import TensorSpec

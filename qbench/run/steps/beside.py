@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from qbench.cases import Case
+from qbench.formats.answers import Answer
 from qbench.formats.state import state_alone
 from qbench.measure.verdict import drowned
 from qbench.quality.collapse import Collapse
@@ -15,7 +16,6 @@ from qbench.quality.compare import Assessed, assess, broken, readings
 from qbench.quality.judge import single
 from qbench.records import OutputQuality, Verdict, Withheld
 from qbench.run.protocol import StepRequest
-from qbench.run.steps.answers import Answer
 from qbench.run.steps.kept import kept
 from qbench.run.steps.session import Opened
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from qbench.formats import cache
+from qbench.formats.answers import WrongOutputs as WrongOutputs
 from qbench.formats.artifact import float_state
 from qbench.formats.reference import Kept, read_reference
 from qbench.records import Measurement, Verdict, Withheld
 from qbench.referee.distance import LIMIT, Distance, distance
 from qbench.run.protocol import Trace
-from qbench.run.steps.answers import WrongOutputs as WrongOutputs
 from qbench.run.steps.asked import BATCH as BATCH
 from qbench.run.steps.asked import Pairs, asked, crowd, ranges_of, unlike
 from qbench.run.steps.check_integers import NoAnswerLeft, with_simulation

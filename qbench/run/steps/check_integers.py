@@ -8,10 +8,10 @@ import numpy as np
 
 from qbench.cases import Quantized
 from qbench.formats import cache
+from qbench.formats.answers import WrongOutputs
 from qbench.formats.reference import NO_SIMULATION, Kept, read_reference, read_simulated
 from qbench.records import Measurement, Withheld
 from qbench.referee.distance import range_of
-from qbench.run.steps.answers import WrongOutputs
 from qbench.run.steps.asked import Pairs, alike, asked, crowd, ranges_of, unlike
 from qbench.run.steps.session import Opened
 from qbench.run.steps.what_works import advice

@@ -96,7 +96,7 @@ def _selection(task: Task, examples: Examples, specs: tuple[TensorSpec, ...]) ->
 
     judged, inputs = examples.labels is not None, _inputs(task, examples, fixed_batch(specs))
     filled = len(next(iter(inputs.values()))) - len(examples)
-    return Selection(examples.data_id, inputs, right if judged else None, filled, specs)
+    return Selection(examples.data_id, inputs, right if judged else None, filled, specs, task.kinds())
 
 
 def _first(examples: Examples, count: int) -> Examples:

@@ -12,7 +12,7 @@ import numpy as np
 from qbench.cases import Case, key
 from qbench.errors import BadFile
 from qbench.folders import cache_folder
-from qbench.run.steps.answers import Answer
+from qbench.formats.answers import Answer
 
 
 def answers_file(case: Case, data_id: str) -> Path:

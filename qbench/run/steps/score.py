@@ -10,12 +10,12 @@ import numpy as np
 from qbench.backends.base import KernelProof
 from qbench.cases import Float, Quantized, State
 from qbench.errors import DoesNotFit
+from qbench.formats.answers import Answer, answers
 from qbench.formats.artifact import Covered, claimed_bits, float_state
 from qbench.measure.verdict import collapsed, not_finite
 from qbench.metrics import CATALOGUE
 from qbench.records import Evidence, Measured, Measurement, Verdict, Withheld, find
 from qbench.run.protocol import StepRequest, Trace
-from qbench.run.steps.answers import Answer, answers
 from qbench.run.steps.beside import Beside, beside_float, collapse_of, first_of
 from qbench.run.steps.check import BATCH, check
 from qbench.run.steps.kept import answers_file, keep
@@ -49,7 +49,7 @@ def score(request: StepRequest, trace: Trace) -> Measured:
     _kernels_ran_as_claimed(opened, proof)
     _option_took_hold(opened, proof)
     trace.stage = "score"
-    found = answers(opened, _batch(opened))
+    found = answers(opened.session.run, opened.artifact, opened.all_inputs(), _batch(opened))
     beside = beside_float(opened, found, request)
     verdict = not_finite(beside.bad, len(opened.examples))
     if verdict:

@@ -139,6 +139,15 @@ def test_without_labels_nothing_is_right_or_wrong(tmp_path):
     np.testing.assert_array_equal(taken, examples.raw["x"][[1, 4]])  # what is unknown cannot be varied
 
 
+def test_who_chooses_reads_outputs_as_the_user_says(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.zeros((40, 3), "f4"))
+    said = (("inputs", str(tmp_path / "x.npz")), ("output_kinds", "y=sigmoid, z=boxes"))
+    spec = DataSpec(Choice("agreement", said), "calibration", 5)
+    ids, _ = stored(spec)
+    found = given(hop(selection=spec), artifact(), ids)
+    assert found.selection.kinds == {"y": "sigmoid", "z": "boxes"}
+
+
 def test_examples_that_are_not_there_are_named(training):
     with pytest.raises(BadFile, match="no-such-id cannot be read"):
         given(hop(training=training), artifact(), {key(training): "no-such-id"})

@@ -1,7 +1,5 @@
 """Networks with their batch elsewhere, constants, free lengths, odd types and state: quantized and asked."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import onnx
 import pytest
@@ -10,12 +8,12 @@ from onnx import TensorProto, helper, numpy_helper
 from qbench.backends.base import BACKENDS, Placement
 from qbench.cases import ArtifactSpec, Choice, DataSpec, Float, Hop, Step, key
 from qbench.formats import cache
+from qbench.formats.answers import answers
 from qbench.formats.artifact import load
 from qbench.records import find
 from qbench.run.choose import model_of, source_of, task_of
 from qbench.run.own_model import own_suite
 from qbench.run.protocol import StepRequest, Trace
-from qbench.run.steps.answers import answers
 from qbench.run.steps.prepare import prepare
 from qbench.strategies.base import STRATEGIES
 from qbench.tasks.base import store
@@ -173,8 +171,7 @@ class User:
     def answers(self, artifact, engine, size=16):
         _, examples = self.examples("test", COUNT - COUNT // 4)
         session = BACKENDS[engine]().load(artifact, Placement())
-        opened = SimpleNamespace(session=session, artifact=artifact, all_inputs=lambda: examples.raw)
-        return answers(opened, size)
+        return answers(session.run, artifact, examples.raw, size)
 
     def by_hand(self, folder):
         """Return the float file's answers, asked as its owner would: one example, or one call, at a time."""

@@ -1,14 +1,16 @@
-"""All outputs of a deployment for all of its examples, or for some that are given, in the examples' form.
+"""All outputs of a network for examples, in the examples' form, from a function that runs it.
 
-An engine is asked as often as the network demands: whole batches of a fixed size, one example at a time where
-an input without a batch axis differs between examples, one call after the other where state is carried. Where
+It is asked as often as the network demands: whole batches of a fixed size, one example at a time where an
+input without a batch axis differs between examples, one call after the other where state is carried. Where
 an output's examples lie is taken from the file if it says so, and observed otherwise: with one example, with
 another and with both. What still cannot be told apart is asked for one example at a time.
+
+Who scores a network on an engine and who chooses between networks read outputs by these rules alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,10 +19,9 @@ from qbench.errors import QbenchError
 from qbench.formats.signature import ALONE, at_most, fed, fixed_batch, seen_axis
 
 if TYPE_CHECKING:
-    from qbench.backends.base import Session
     from qbench.formats.artifact import Artifact, TensorSpec
-    from qbench.run.steps.session import Opened
 
+Call = Callable[[dict[str, np.ndarray]], Sequence[np.ndarray]]  # what a call takes -> all outputs, in order
 Answer = np.ndarray | list[np.ndarray]  # (count, ...), or one array an example where their lengths differ
 Arrays = Mapping[str, np.ndarray]
 
@@ -29,25 +30,25 @@ class WrongOutputs(QbenchError):
     """An engine answered with something that cannot be the network's output."""
 
 
-def answers(opened: Opened, size: int) -> tuple[Answer, ...]:
+def answers(call: Call, artifact: Artifact, inputs: Arrays, size: int) -> tuple[Answer, ...]:
     """Return every output, in the file's order, for every example, in order.
 
     Up to `size` examples go into a call. A recurrent network is called once an example, and is fed its own
     state: its errors add up from call to call, as they do for its user.
 
     Shapes:
+        inputs: (count, ...) each, in the examples' form.
         returns: (count, ...) each, or `count` arrays where an output's length differs between examples.
 
     Raises:
         WrongOutputs: as for `ask`.
     """
-    inputs = opened.all_inputs()
-    if opened.artifact.carried:
-        return _carrying(opened.session, opened.artifact, inputs)
-    return ask(opened.session, opened.artifact, inputs, size)
+    if artifact.carried:
+        return _carrying(call, artifact, inputs)
+    return ask(call, artifact, inputs, size)
 
 
-def ask(session: Session, artifact: Artifact, inputs: Arrays, size: int) -> tuple[Answer, ...]:
+def ask(call: Call, artifact: Artifact, inputs: Arrays, size: int) -> tuple[Answer, ...]:
     """Return every output for these examples, (count, ...) each; state is what the examples say it is.
 
     Shapes:
@@ -59,12 +60,12 @@ def ask(session: Session, artifact: Artifact, inputs: Arrays, size: int) -> tupl
     """
     count, fixed = _count(inputs), fixed_batch(artifact.inputs)
     step = fixed or at_most(artifact.inputs, inputs, size)
-    axes = _axes(session, artifact, inputs)
+    axes = _axes(call, artifact, inputs)
     found: list[list[np.ndarray] | None] = [None if axis == ALONE else [] for axis in axes]
     for start in range(0, count, step):
         rows = np.arange(start, start + step)
         rows = np.minimum(rows, count - 1) if fixed else rows[rows < count]
-        outputs = _called(session, artifact, _rows(inputs, rows))
+        outputs = _called(call, artifact, _rows(inputs, rows))
         for place, array in enumerate(outputs):
             parts = found[place]
             split = None if parts is None else _by_example(array, axes[place], len(rows))
@@ -75,51 +76,51 @@ def ask(session: Session, artifact: Artifact, inputs: Arrays, size: int) -> tupl
                 parts.extend(split[: count - start])
     if None not in found:
         return tuple(_joined(parts or []) for parts in found)
-    alone = list(zip(*_one_by_one(session, artifact, inputs), strict=True))
+    alone = list(zip(*_one_by_one(call, artifact, inputs), strict=True))
     return tuple(_joined(list(alone[i]) if parts is None else parts) for i, parts in enumerate(found))
 
 
-def _carrying(session: Session, artifact: Artifact, inputs: Arrays) -> tuple[Answer, ...]:
+def _carrying(call: Call, artifact: Artifact, inputs: Arrays) -> tuple[Answer, ...]:
     """Ask for one example after the other, each call fed the state that the call before it answered."""
     names = [spec.name for spec in artifact.outputs]
     state: dict[str, np.ndarray] = {}
     told = []
     for row in range(_count(inputs)):
-        call = fed(artifact.inputs, _rows(inputs, np.array([row]))) | state
-        outputs = _outputs(session, artifact, call)
+        taken = fed(artifact.inputs, _rows(inputs, np.array([row]))) | state
+        outputs = _outputs(call, artifact, taken)
         state = {into: outputs[names.index(out)] for into, out in artifact.carried}
         told.append([_one(spec, array) for spec, array in zip(artifact.outputs, outputs, strict=True)])
     return tuple(_joined(list(parts)) for parts in zip(*told, strict=True))
 
 
-def _one_by_one(session: Session, artifact: Artifact, inputs: Arrays) -> Iterator[list[np.ndarray]]:
+def _one_by_one(call: Call, artifact: Artifact, inputs: Arrays) -> Iterator[list[np.ndarray]]:
     """Yield the outputs of each example, asked for alone.
 
     A network of a fixed batch gets the example as often as it takes; the answer of the call is then its own.
     """
     fixed = fixed_batch(artifact.inputs) or 1
     for row in range(_count(inputs)):
-        outputs = _called(session, artifact, _rows(inputs, np.full(fixed, row)))
+        outputs = _called(call, artifact, _rows(inputs, np.full(fixed, row)))
         yield [np.array(array) for array in outputs]
 
 
-def _axes(session: Session, artifact: Artifact, inputs: Arrays) -> list[int | None]:
+def _axes(call: Call, artifact: Artifact, inputs: Arrays) -> list[int | None]:
     """Return where each output has its examples: as the file says, or as three calls show."""
     specs, fixed = artifact.outputs, fixed_batch(artifact.inputs)
     if fixed:
-        return [axis_of_fixed(spec, fixed) for spec in specs]
+        return [_axis_of_fixed(spec, fixed) for spec in specs]
     if all(spec.batch_told for spec in specs) or _count(inputs) < 2:
         return [spec.batch_axis for spec in specs]
     if at_most(artifact.inputs, inputs, 2) < 2:
         return [spec.batch_axis if spec.batch_told else None for spec in specs]
-    asked = [_called(session, artifact, _rows(inputs, np.array(rows))) for rows in ([0], [1], [0, 1])]
+    asked = [_called(call, artifact, _rows(inputs, np.array(rows))) for rows in ([0], [1], [0, 1])]
     return [
         spec.batch_axis if spec.batch_told else seen_axis(one, other, both)
         for spec, one, other, both in zip(specs, *asked, strict=True)
     ]
 
 
-def axis_of_fixed(spec: TensorSpec, size: int) -> int | None:
+def _axis_of_fixed(spec: TensorSpec, size: int) -> int | None:
     """Return where an output of a network of this fixed batch has its examples, None where nowhere."""
     axis, shape = spec.batch_axis, spec.shape
     if axis is None or (axis < len(shape) and shape[axis] in (size, None)):
@@ -127,12 +128,12 @@ def axis_of_fixed(spec: TensorSpec, size: int) -> int | None:
     return shape.index(size) if size > 1 and size in shape else None
 
 
-def _called(session: Session, artifact: Artifact, inputs: Arrays) -> tuple[np.ndarray, ...]:
-    return _outputs(session, artifact, fed(artifact.inputs, inputs))
+def _called(call: Call, artifact: Artifact, inputs: Arrays) -> Sequence[np.ndarray]:
+    return _outputs(call, artifact, fed(artifact.inputs, inputs))
 
 
-def _outputs(session: Session, artifact: Artifact, call: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
-    outputs = session.run(call)
+def _outputs(call: Call, artifact: Artifact, taken: dict[str, np.ndarray]) -> Sequence[np.ndarray]:
+    outputs = call(taken)
     if len(outputs) != len(artifact.outputs):
         raise WrongOutputs(
             f"the engine gave {len(outputs)} outputs, and the file has {len(artifact.outputs)}: "
