@@ -16,6 +16,7 @@ from generators import NETWORKS
 
 from qbench.errors import QbenchError
 from qbench.formats import artifact, cache
+from qbench.run.own_model import for_network, own_suite
 
 # What builds in a moment; the others take seconds each to train.
 QUICK = (
@@ -186,3 +187,21 @@ def test_a_carried_past_changes_the_answers(built):
     carried = [outputs[0] for outputs in by_hand.answers(call, network.feeds(), [("cache", 1)])]
     forgotten = [outputs[0] for outputs in by_hand.answers(call, network.feeds())]
     assert np.abs(np.stack(carried) - np.stack(forgotten)).max() > 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_transformer_of_plain_operators_is_smoothed_quantized_and_scored(built, measured):
+    """Its layer normalization is written out in operators of set 14: chosen by rule, made, and it holds."""
+    made = built("masked-encoder")
+    assert "LayerNormalization" not in {node.op_type for node in made.network.model.graph.node}
+    smoothed = "static int8, smoothed"
+    suite, told, _ = for_network(own_suite(str(made.model), made.samples).suite, str(made.model), ())
+    assert smoothed in [one.name for one in suite.technique]
+    assert any(words.startswith(f"{smoothed} is tried: ") for words in told)
+    came = measured(("masked-encoder",), ("fp32", smoothed))["masked-encoder"]
+    (cell,) = (cell for cell in came.cells if cell.technique == smoothed)
+    assert cell.status == "measured", cell.reasons
+    (judged,) = came.outputs(cell)
+    same = next(one.samples for one in judged.measurements if one.metric == judged.decides)
+    assert sum(same) / len(same) >= made.network.laws["scores"].holds
