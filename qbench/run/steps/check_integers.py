@@ -88,10 +88,10 @@ def with_simulation(opened: Opened) -> Measurement | Withheld | NoAnswerLeft | N
 
 
 def _by_chance(error: float, name: str) -> str:
-    far = f"by {error:.2g} of its range" if np.isfinite(error) else "in half of its whole numbers or more"
+    far = f"{error:.2g} of the range" if np.isfinite(error) else "half of the whole numbers or more"
     return (
-        f"rounding has moved this file so far from float that it answers by chance: the engine differs {far} "
-        f"in output {name!r} from the same file with its integers simulated in float, and no fault of it can "
+        f"rounding has moved this file so far from float that it answers by chance: {far} lie between "
+        f"the engine and the same file simulated in float, in output {name!r}, and no fault of an engine can "
         f"be told from that (above {FARTHEST})"
     )
 
