@@ -185,7 +185,7 @@ def judged(wanted, given):
     from qbench.quality.judge import judge
 
     found = assess(list(wanted), list(wanted.values()), [given[name] for name in wanted])
-    return judge(found.outputs), " ".join(found.collapses)
+    return judge(found.outputs), " ".join(one.text for one in found.collapses)
 
 
 def test_scores_that_vanish_beside_boxes_are_seen(case, tmp_path):
@@ -200,10 +200,22 @@ def test_scores_that_vanish_beside_boxes_are_seen(case, tmp_path):
     assert "channels 4 to 6" in collapsed
 
 
-def test_the_recommended_file_keeps_scores_beside_boxes(case):
-    _, run = case("11")
-    assert run.shipped is not None, run.told
-    assert run.shipped.role == "technique", "a file that keeps what the boxes would bury is made"
+def test_a_quantized_file_keeps_scores_beside_boxes(case):
+    """Which file is the fastest is the machine's to say; that one holds, and keeps its scores, is ours."""
+    folder, run = case("11")
+    feeds = feeds_of(folder, "11")
+    wanted = answers_by_hand(folder / "model.onnx", "onnxruntime", feeds)["output0"]
+    kept = [
+        cell
+        for cell in run.cells
+        if cell.role == "technique"
+        and cell.status == "measured"
+        and cell.judgement.outcome in ("pass", "inconclusive")
+    ]
+    assert kept, "a file that keeps what the boxes would bury is made"
+    for cell in kept:
+        given = answers_by_hand(file_of(cell), cell.engine, feeds)["output0"]
+        assert scores_of_boxes(wanted, given) >= 0.4, cell.name
 
 
 def test_a_second_output_that_is_destroyed_decides(case, tmp_path):

@@ -199,7 +199,7 @@ def test_a_transformer_of_plain_operators_is_smoothed_quantized_and_scored(built
     suite, told, _ = for_network(own_suite(str(made.model), made.samples).suite, str(made.model), ())
     assert smoothed in [one.name for one in suite.technique]
     assert any(words.startswith(f"{smoothed} is tried: ") for words in told)
-    came = measured(("masked-encoder",), ("fp32", smoothed))["masked-encoder"]
+    came = measured(("masked-encoder",), ("fp32", smoothed), ("onnxruntime",))["masked-encoder"]
     (cell,) = (cell for cell in came.cells if cell.technique == smoothed)
     assert cell.status == "measured", cell.reasons
     (judged,) = came.outputs(cell)
