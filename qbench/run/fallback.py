@@ -52,7 +52,8 @@ class Fallbacks:
             if other.technique in case.after and _same_place(case, other):
                 scored = self._known.get(Step("score", other).key)
                 if holds(scored, self._baseline(other)):
-                    return f"not needed: {other.technique} holds its limit on {other.deployment.backend}"
+                    within = f"{other.technique} is within its limit by its best estimate"
+                    return f"not needed: {within} on {other.deployment.backend}"
         return None
 
     def _baseline(self, case: Case) -> Outcome | None:

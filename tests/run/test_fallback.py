@@ -33,7 +33,9 @@ def test_it_is_left_out_where_one_of_the_others_holds(inside):
     techniques = {"int8": '[{ use = "fake_slow", sleep_s = 0.0 }]', "collapse": '[{ use = "fake_collapse" }]'}
     run, watcher = waiting(inside, "calm", techniques, '["collapse", "int8"]')
     assert kinds(watcher, "saved") == []
-    assert plan_of(run, "saved") == Skipped("not needed: int8 holds its limit on fake")
+    assert plan_of(run, "saved") == Skipped(
+        "not needed: int8 is within its limit by its best estimate on fake"
+    )
     assert len(watcher.plan) == len(watcher.heard)
 
 
@@ -49,7 +51,9 @@ def test_it_runs_where_all_of_the_others_collapse_or_fail(inside):
 def test_a_stop_in_between_changes_nothing(inside):
     run, _ = waiting(inside, "twice", {"int8": '[{ use = "fake_slow", sleep_s = 0.0 }]'}, '["int8"]')
     again = inside.execute("twice", SPEEDY, resume=True).run
-    assert plan_of(again, "saved") == Skipped("not needed: int8 holds its limit on fake")
+    assert plan_of(again, "saved") == Skipped(
+        "not needed: int8 is within its limit by its best estimate on fake"
+    )
     assert len(again.records) == len(run.records)
 
 
